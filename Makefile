@@ -1,0 +1,41 @@
+# Needs python3 (3.11 or 3.12), its venv module and make; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint format docs clean
+
+demo: .venv/.installed
+	$(BIN)/amvur reconstruct examples --output output/demo
+	@echo "Look at output/demo: *_overlay.png (pictures), *.glb (3D, any glTF viewer), *.json (numbers)."
+
+test: .venv/.installed
+	@$(BIN)/python -m pytest
+
+lint: .venv/.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: .venv/.installed-docs
+	$(BIN)/mkdocs build --strict
+	@echo "Open site/index.html."
+
+clean:
+	rm -rf .venv build site output
+
+# An installation is repeated only when what it depends on has changed.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || { \
+		echo "amvur needs Python 3.11 or 3.12, found $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[dev]"
+	touch $@
+
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[docs]"
+	touch $@

@@ -1,0 +1,70 @@
+"""The command line: `amvur reconstruct | view | export | info`.
+
+Nothing heavy is imported here, so that `amvur --help` answers at once.
+
+Exit status: 0 when every file was processed, 1 when some failed (the others are written), 2 when
+nothing was processed because the request itself cannot be carried out (wrong usage, an unusable
+hand model, detector or device, an output folder that cannot be written to), 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import tyro
+
+from amvur.cli.options import Export, Info, Reconstruct, View
+from amvur.errors import AmvurError
+
+Command = (
+    Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
+    | Annotated[View, tyro.conf.subcommand("view")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Info, tyro.conf.subcommand("info")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+        print(f"amvur {version('amvur')}")
+        sys.exit(0)
+    command: Command = tyro.cli(
+        Command,
+        prog="amvur",
+        description="A 3D hand with texture and calibrated uncertainty from one photograph.",
+        args=arguments,
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes),
+    )
+    try:
+        status = run(command)
+    except AmvurError as error:
+        print(f"amvur: {error}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        print("amvur: stopped. Files that were being written are discarded.", file=sys.stderr)
+        status = 130
+    sys.exit(status)
+
+
+def run(command: Command) -> int:
+    """Carry out a command and return its exit status."""
+    if isinstance(command, Reconstruct):
+        from amvur.cli.reconstruct import run_reconstruct
+
+        return run_reconstruct(command)
+    if isinstance(command, View):
+        from amvur.viewer.server import view
+
+        view(command.path, command.host, command.port)
+        return 0
+    if isinstance(command, Export):
+        from amvur.cli.convert import run_export
+
+        return run_export(command)
+    from amvur.cli.info import run_info
+
+    return run_info()

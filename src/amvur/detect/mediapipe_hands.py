@@ -1,0 +1,238 @@
+"""The default detector: MediaPipe's palm and landmark networks, looked through several times.
+
+The palm network sees the whole image, twice; where that finds nothing, doubtful palms and turned pictures
+count too; where all hands are small, so do parts of the image. Around each palm the landmark network looks
+at a square, then at the square its landmarks define, and at slightly changed and mirrored ones: their median
+is more accurate than one look, and their spread says where the network is unsure.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from jaxtyping import Float
+
+from amvur.crop import CropTransform
+from amvur.detect.base import SideChoice, chosen_side
+from amvur.detect.duplicates import extent, same_joints, without_duplicates
+from amvur.detect.given import check_box
+from amvur.detect.landmarks import LANDMARK_OUTPUTS, Look, combine_looks, decode_landmarks, jitter
+from amvur.detect.model_files import extract_task, wheel_models
+from amvur.detect.networks import Network
+from amvur.detect.palms import (
+    HAND_INPUT_PX,
+    PALM_INPUT_PX,
+    PALM_OUTPUTS,
+    Palm,
+    crop_of_landmarks,
+    crop_of_palm,
+    decode_palms,
+    merge_palms,
+)
+from amvur.detect.views import View, tiles, whole
+from amvur.errors import DetectorError, InputError
+from amvur.structures import HandDetection, RgbImage
+
+_HOPELESS = 0.1
+"""A square whose presence score is below this is not looked at again."""
+_HESITANT_PALM = 0.1
+"""The lowest palm score that is followed where no better palm led to a hand."""
+_TILE_PALM, _TILE_SCORE = 0.5, 0.75
+"""Parts of an image give many more chances of a false hand, so more is asked of a hand found there."""
+
+
+@dataclass(frozen=True)
+class MediaPipeConfig:
+    """How the networks are used.
+
+    `runs` looks at every hand (the first is not changed; odd ones are mirrored). `threshold` is the lowest
+    score (mean presence over the looks) of a hand that is returned, `palm_threshold` that of a palm that is
+    followed at first. At most `max_hands` are returned; `max_palms` bounds the time for cluttered images.
+    `tile_levels` says how far small hands are searched for: 0 not at all, 1 in halves, 2 in quarters.
+    """
+
+    runs: int = 6
+    threshold: float = 0.5
+    palm_threshold: float = 0.3
+    max_hands: int = 10
+    max_palms: int = 12
+    tile_levels: int = 2
+
+    def __post_init__(self) -> None:
+        """Raise `InputError` for values that make no sense."""
+        if self.runs < 1 or self.max_hands < 1 or self.max_palms < 1 or self.tile_levels < 0:
+            raise InputError(
+                f"runs, max_hands and max_palms must be at least 1, tile_levels 0, found {self}."
+            )
+        if not (0 <= self.threshold <= 1 and 0 <= self.palm_threshold <= 1):
+            raise InputError(f"Thresholds are probabilities between 0 and 1, found {self}.")
+
+
+class MediaPipeDetector:
+    """Finds hands with MediaPipe's networks, from the wheel or from a `hand_landmarker.task` file.
+
+    Files are checked at once, the networks loaded at the first image (about a second); a 640×480 photo with
+    one hand then takes about 0.1 s on one core. Use it for many images, from several threads if need be, and
+    `close` it or use it as a context manager.
+    """
+
+    def __init__(self, config: MediaPipeConfig | None = None, task_file: Path | None = None) -> None:
+        """Find the networks; raises `DetectorError` where mediapipe or the file is missing or foreign."""
+        self.config = config or MediaPipeConfig()
+        self._lock = threading.Lock()
+        self._loaded: tuple[Network, Network] | None = None
+        self._closed = False
+        # The runtime maps the files into memory, so unpacked ones must stay until the networks are closed.
+        self._folder = tempfile.TemporaryDirectory(prefix="amvur-") if task_file is not None else None
+        if task_file is not None and self._folder is not None:
+            self._models = extract_task(task_file, Path(self._folder.name))
+        else:
+            self._models = wheel_models()
+
+    def detect(
+        self,
+        image: RgbImage,
+        *,
+        boxes: Float[np.ndarray, "N 4"] | None = None,
+        side: SideChoice = "auto",
+    ) -> list[HandDetection]:
+        """Find the hands of one image, best score first; coordinates are the image's pixels.
+
+        With `boxes` (x0, y0, x1, y1) one hand in each, upright or turned, however low its score: the user
+        knows better that there is one. Confidences fall with a score below one half. A `side` other than
+        "auto" overrides the network's. Raises `InputError` for boxes off the image.
+        """
+        known, view = chosen_side(side), View(image)
+        if boxes is None:
+            hands = self._search(view)[: self.config.max_hands]
+        else:
+            hands = [self._detect_in_box(view, check_box(box, image.shape)) for box in boxes]
+        hands = [hand if known is None else replace(hand, side=known) for hand in hands]
+        return sorted(hands, key=lambda hand: -hand.score)
+
+    def close(self) -> None:
+        """Free the networks and any unpacked files; closing twice does nothing."""
+        with self._lock:
+            self._closed = True
+            for network in self._loaded or ():
+                network.close()
+            self._loaded = None
+            if self._folder is not None:
+                self._folder.cleanup()
+
+    def __enter__(self) -> MediaPipeDetector:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close on leaving the block."""
+        self.close()
+
+    def _networks(self) -> tuple[Network, Network]:
+        """The palm and the landmark network, loaded once."""
+        with self._lock:
+            if self._closed:
+                raise DetectorError("This detector was closed. Make a new one.")
+            if self._loaded is None:
+                palm_model, hand_model = self._models
+                palm_network = Network(palm_model, PALM_INPUT_PX, PALM_OUTPUTS)
+                self._loaded = palm_network, Network(hand_model, HAND_INPUT_PX, LANDMARK_OUTPUTS)
+            return self._loaded
+
+    def _search(self, view: View) -> list[HandDetection]:
+        """All hands of an image: the cheap looks first, the others only where those leave a doubt."""
+        config, shape = self.config, view.shape
+        palms = self._find_palms(view, [whole(shape), whole(shape, zoom=0.6)])
+        hands = self._follow(view, palms, [], config.palm_threshold, config.threshold)
+        if not hands:
+            palms += self._find_palms(view, [whole(shape, turn_deg=turn) for turn in (90.0, -90.0)])
+            hands = self._follow(view, palms, hands, _HESITANT_PALM, config.threshold)
+        for level in range(1, config.tile_levels + 1):
+            side = max(shape[:2]) / 2**level
+            if side > PALM_INPUT_PX / 2 and all(extent(hand) < side / 2 for hand in hands):
+                palms = self._find_palms(view, tiles(shape, side))
+                hands = self._follow(view, palms, hands, _TILE_PALM, max(_TILE_SCORE, config.threshold))
+        return sorted(hands, key=lambda hand: -hand.score)
+
+    def _detect_in_box(self, view: View, box: Float[np.ndarray, "4"]) -> HandDetection:
+        """The hand that explains a box best, from four upright and turned squares and the palms near it."""
+        x, y = (float(value) for value in (box[:2] + box[2:]) / 2)
+        longest = max(float(np.max(box[2:] - box[:2])), 1.0)
+        square = CropTransform(x, y, 1.2 * longest, HAND_INPUT_PX)
+        guesses = [replace(square, rotation_rad=turn * math.pi / 2) for turn in range(4)]
+        around = CropTransform(x, y, 2 * longest, PALM_INPUT_PX)
+        guesses += [crop_of_palm(palm) for palm in merge_palms(self._find_palms(view, [around]))[:3]]
+        firsts = sorted((self._look(view, guess) for guess in guesses), key=lambda look: -_claim(look, box))
+        best = firsts[0]
+        for first in firsts[:3]:
+            look = first
+            for _ in range(2):
+                look = self._look(view, crop_of_landmarks(look.joints_2d_px))
+                best = max(best, look, key=lambda look: _claim(look, box))
+        return self._detect_at(view, crop_of_landmarks(best.joints_2d_px))
+
+    def _find_palms(self, view: View, windows: Iterable[CropTransform]) -> list[Palm]:
+        """All palms that the first network sees in `windows`, however doubtful, with repetitions."""
+        palm_network, _ = self._networks()
+        palms: list[Palm] = []
+        for window in windows:
+            boxes, logits = palm_network(view.warp(window, border="black"))
+            palms += decode_palms(boxes, logits, window, _HESITANT_PALM)
+        return palms
+
+    def _follow(
+        self,
+        view: View,
+        palms: list[Palm],
+        hands: list[HandDetection],
+        palm_threshold: float,
+        threshold: float,
+    ) -> list[HandDetection]:
+        """Return `hands` with those that good enough palms lead to and that score well enough."""
+        hands = list(hands)
+        good = [palm for palm in palms if palm.score >= palm_threshold]
+        for palm in merge_palms(good)[: self.config.max_palms]:
+            crop = self._settle(view, crop_of_palm(palm), hands)
+            if crop is not None:
+                hand = self._detect_at(view, crop)
+                if hand.score >= threshold:
+                    hands.append(hand)
+        return without_duplicates(hands)
+
+    def _settle(self, view: View, crop: CropTransform, hands: list[HandDetection]) -> CropTransform | None:
+        """Follow the landmarks from a first guess to the square around a hand that is not among `hands`.
+
+        A hesitant first answer is given two more chances: the network often centres itself.
+        """
+        for _ in range(3):
+            look = self._look(view, crop)
+            if look.presence < _HOPELESS or any(same_joints(look.joints_2d_px, hand) for hand in hands):
+                return None
+            crop = crop_of_landmarks(look.joints_2d_px)
+            if look.presence >= self.config.threshold:
+                return crop
+        return None
+
+    def _look(self, view: View, crop: CropTransform) -> Look:
+        _, hand_network = self._networks()
+        return decode_landmarks(hand_network(view.warp(crop)), crop)
+
+    def _detect_at(self, view: View, crop: CropTransform) -> HandDetection:
+        looks = [self._look(view, jitter(crop, run)) for run in range(self.config.runs)]
+        return combine_looks(looks, view.shape)
+
+
+def _claim(look: Look, box_xyxy_px: Float[np.ndarray, "4"]) -> float:
+    """How well a look explains the user's box: presence, times the share of its joints in or near the box."""
+    slack = 0.1 * np.max(box_xyxy_px[2:] - box_xyxy_px[:2])
+    inside = (look.joints_2d_px >= box_xyxy_px[:2] - slack) & (look.joints_2d_px <= box_xyxy_px[2:] + slack)
+    return look.presence * float(np.mean(inside.all(axis=1)))

@@ -1,0 +1,68 @@
+"""Where MediaPipe's two hand networks come from: the wheel of mediapipe, or a `hand_landmarker.task` file."""
+
+from __future__ import annotations
+
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from amvur.errors import DetectorError
+
+_TASK_MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
+_LARGEST_MEMBER = 200_000_000
+"""Bytes; the networks have 2 to 6 million, so anything much larger is not one of them."""
+
+
+def wheel_models() -> tuple[Path, Path]:
+    """The palm and the landmark network in the installed wheel of mediapipe.
+
+    Looks without importing mediapipe, which takes a second. Raises `DetectorError` where it is missing or a
+    release without models.
+    """
+    spec = find_spec("mediapipe")
+    folder = Path(spec.origin).parent / "modules" if spec is not None and spec.origin else None
+    if folder is not None:
+        models = (
+            folder / "palm_detection" / "palm_detection_full.tflite",
+            folder / "hand_landmark" / "hand_landmark_full.tflite",
+        )
+        if all(model.is_file() for model in models):
+            return models
+    found = "is not installed" if folder is None else f"has no hand networks in {folder}"
+    raise DetectorError(
+        f"The detector needs the hand networks in the wheel of mediapipe, but mediapipe {found}. Install it "
+        f"with: pip install mediapipe==0.10.21"
+    )
+
+
+def extract_task(task: Path, folder: Path) -> tuple[Path, Path]:
+    """Unpack the palm and the landmark network of a `hand_landmarker.task` file (a zip) into `folder`.
+
+    Raises `DetectorError` where the file is missing, is no zip, or holds other things.
+    """
+    wanted = "The detector wants a hand_landmarker.task file (a zip with " + " and ".join(_TASK_MEMBERS) + ")"
+    remedy = "Give the path of such a file, or none to use the networks in the wheel of mediapipe."
+    if not task.is_file():
+        kind = "is a folder" if task.is_dir() else "does not exist"
+        raise DetectorError(f"{wanted}, but {task} {kind}. {remedy}")
+    try:
+        with zipfile.ZipFile(task) as archive:
+            models = tuple(_extract(archive, member, folder) for member in _TASK_MEMBERS)
+    except zipfile.BadZipFile as error:
+        raise DetectorError(f"{wanted}, but {task} is not a zip file ({error}). {remedy}") from error
+    except KeyError as error:
+        with zipfile.ZipFile(task) as archive:
+            names = ", ".join(archive.namelist()[:5]) or "nothing"
+        raise DetectorError(f"{wanted}, but {task} holds {names}. {remedy}") from error
+    except OSError as error:
+        raise DetectorError(f"{wanted}, but {task} cannot be read ({error}). {remedy}") from error
+    return models[0], models[1]
+
+
+def _extract(archive: zipfile.ZipFile, member: str, folder: Path) -> Path:
+    info = archive.getinfo(member)
+    if info.file_size > _LARGEST_MEMBER:
+        raise zipfile.BadZipFile(f"its {member} would have {info.file_size} bytes")
+    path = folder / member
+    path.write_bytes(archive.read(info))
+    return path

@@ -1,0 +1,197 @@
+"""Skinned glTF 2.0 binary files (`.glb`) of reconstructed hands."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from amvur.export.mesh import FRAME_NOTE, SCENE_FROM_CAMERA, linear_from_srgb, scene_mesh, vertex_normals
+from amvur.hand.joints import JOINT_BONES, JOINT_NAMES, TIP_JOINTS
+from amvur.structures import HandReconstruction
+
+GENERATOR = "amvur"
+_COMPONENTS = {"float32": 5126, "uint32": 5125, "uint8": 5121}
+_SHAPES: dict[tuple[int, ...], str] = {(): "SCALAR", (3,): "VEC3", (4,): "VEC4", (16,): "MAT4"}
+_VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
+_MATERIAL = {
+    "name": "skin",
+    "doubleSided": True,  # a MANO hand is open at the wrist
+    "pbrMetallicRoughness": {"baseColorFactor": [1, 1, 1, 1], "metallicFactor": 0, "roughnessFactor": 1},
+}
+
+
+def glb_bytes(hands: Sequence[HandReconstruction]) -> bytes:
+    """Return a GLB file with one skinned mesh per hand, each with its own skeleton of 21 named nodes.
+
+    Metres, y up, camera at the origin looking along −z. The bind pose is the reconstructed pose:
+    positions are the reconstructed vertices and the inverse bind matrices undo the posed bones, so
+    that programs that ignore skins show the same mesh as those that honour them. Colours are linear,
+    as glTF has it; `_STD_MM` and `_VISIBLE` are extra vertex attributes. Raises `OutputError` for
+    numbers that are not finite.
+    """
+    document = _Document()
+    counts: Counter[str] = Counter()
+    for hand in hands:
+        name = f"{hand.side}_hand" + (f"_{counts[hand.side]}" if counts[hand.side] else "")
+        counts[hand.side] += 1
+        document.add_hand(hand, name)
+    return document.to_bytes()
+
+
+class _Document:
+    """A glTF document in the making: its JSON lists and its one binary buffer."""
+
+    def __init__(self) -> None:
+        """Start with one scene and the skin's material."""
+        self.json: dict[str, Any] = {
+            "asset": {
+                "version": "2.0",
+                "generator": GENERATOR,
+                "extras": {"units": "m", "frame": FRAME_NOTE},
+            },
+            "scene": 0,
+            "scenes": [{"nodes": []}],
+            "materials": [_MATERIAL],
+        }
+        for key in ("nodes", "meshes", "skins", "accessors", "bufferViews"):
+            self.json[key] = []
+        self.buffer = bytearray()
+
+    def append(self, key: str, value: dict[str, Any]) -> int:
+        """Append `value` to the JSON list `key` and return its index."""
+        self.json[key].append(value)
+        return len(self.json[key]) - 1
+
+    def add_array(self, array: NDArray[Any], target: int | None = None) -> int:
+        """Append an array to the buffer and return the index of its accessor."""
+        data = np.ascontiguousarray(array).tobytes()
+        view = {"buffer": 0, "byteOffset": len(self.buffer), "byteLength": len(data)}
+        if target is not None:
+            view["target"] = target
+        self.buffer += data + bytes(-len(data) % 4)
+        accessor = {
+            "bufferView": self.append("bufferViews", view),
+            "componentType": _COMPONENTS[array.dtype.name],
+            "count": len(array),
+            "type": _SHAPES[array.shape[1:]],
+        }
+        if array.ndim == 2 and array.shape[1] == 3:
+            accessor |= {"min": array.min(0).tolist(), "max": array.max(0).tolist()}
+        return self.append("accessors", accessor)
+
+    def add_hand(self, hand: HandReconstruction, name: str) -> None:
+        """Append a hand: mesh, skin, skeleton and the node that holds them."""
+        extras = {
+            "side": hand.side,
+            "score": round(float(hand.score), 6),
+            "hand_model": hand.parameters.hand_model,
+            "units": "m",
+            "frame": FRAME_NOTE,
+        }
+        mesh = self.append("meshes", {"name": name, "primitives": [self.primitive(hand)], "extras": extras})
+        global_matrices = joint_matrices(hand)
+        joints = self.add_skeleton(hand, name, global_matrices)
+        inverse = np.linalg.inv(global_matrices)
+        inverse[:, 3] = [0, 0, 0, 1]  # exactly, as the format demands
+        columns = inverse.transpose(0, 2, 1).reshape(-1, 16).astype(np.float32)
+        skin = self.append(
+            "skins",
+            {
+                "name": name,
+                "joints": joints,
+                "skeleton": joints[0],
+                "inverseBindMatrices": self.add_array(columns),
+            },
+        )
+        node = self.append("nodes", {"name": name, "mesh": mesh, "skin": skin, "extras": extras})
+        self.json["scenes"][0]["nodes"] += [node, joints[0]]
+
+    def primitive(self, hand: HandReconstruction) -> dict[str, Any]:
+        """Append the arrays of a hand's mesh and return its primitive."""
+        mesh = scene_mesh(hand)
+        joints, weights = top_four(hand.skeleton.lbs_weights)
+        attributes: dict[str, NDArray[Any]] = {
+            "POSITION": mesh.vertices,
+            "NORMAL": vertex_normals(mesh.vertices, mesh.faces),
+            "COLOR_0": linear_from_srgb(mesh.colors),
+            "JOINTS_0": joints,
+            "WEIGHTS_0": weights,
+            "_STD_MM": mesh.std_mm,
+            "_VISIBLE": mesh.visible.astype(np.float32),
+        }
+        return {
+            "attributes": {key: self.add_array(value, _VERTEX_BUFFER) for key, value in attributes.items()},
+            "indices": self.add_array(mesh.faces.astype(np.uint32).ravel(), _INDEX_BUFFER),
+            "material": 0,
+            "mode": 4,
+        }
+
+    def add_skeleton(
+        self, hand: HandReconstruction, name: str, global_matrices: Float[np.ndarray, "21 4 4"]
+    ) -> list[int]:
+        """Append a tree of nodes, bones first and then the five tips; return their indices."""
+        parents = [*hand.skeleton.parents, *(JOINT_BONES[tip] for tip in TIP_JOINTS)]
+        names = [*hand.skeleton.names, *(JOINT_NAMES[tip] for tip in TIP_JOINTS)]
+        first = len(self.json["nodes"])
+        for matrix, parent, joint in zip(global_matrices, parents, names, strict=True):
+            local = matrix if parent < 0 else np.linalg.inv(global_matrices[parent]) @ matrix
+            index = self.append(
+                "nodes",
+                {
+                    "name": f"{name}_{joint}",
+                    "translation": local[:3, 3].tolist(),
+                    "rotation": Rotation.from_matrix(local[:3, :3]).as_quat().tolist(),
+                },
+            )
+            if parent >= 0:
+                self.json["nodes"][first + parent].setdefault("children", []).append(index)
+        return list(range(first, first + len(parents)))
+
+    def to_bytes(self) -> bytes:
+        """Return the finished file: header, JSON chunk, binary chunk."""
+        content = {key: value for key, value in self.json.items() if value != []}
+        if self.buffer:
+            content["buffers"] = [{"byteLength": len(self.buffer)}]
+        text = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+        text += b" " * (-len(text) % 4)
+        chunks = struct.pack("<I4s", len(text), b"JSON") + text
+        if self.buffer:
+            chunks += struct.pack("<I4s", len(self.buffer), b"BIN\0") + bytes(self.buffer)
+        return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+def joint_matrices(hand: HandReconstruction) -> Float[np.ndarray, "21 4 4"]:
+    """Return the posed frames of the 16 bones and the 5 fingertips in the y-up scene.
+
+    A bone's axes are those of the hand model's rest pose, turned with the bone; a tip has its bone's.
+    """
+    frames = hand.skeleton.T_camera_bone.astype(np.float64)
+    # float32 rotations are orthonormal to 1e-7 only: clean them, so that inverses are exact
+    frames[:, :3, :3] = Rotation.from_matrix(frames[:, :3, :3]).as_matrix()
+    tips = frames[[JOINT_BONES[tip] for tip in TIP_JOINTS]]
+    tips[:, :3, 3] = hand.joints[list(TIP_JOINTS)]
+    scene: NDArray[Any] = SCENE_FROM_CAMERA @ np.concatenate([frames, tips])
+    return scene
+
+
+def top_four(
+    weights: Float32[np.ndarray, "V 16"],
+) -> tuple[UInt8[np.ndarray, "V 4"], Float32[np.ndarray, "V 4"]]:
+    """Keep each vertex's four largest skinning weights, made to sum to 1 again.
+
+    Four, because programs that know only one set of weights would tear a mesh that has two. In the
+    bind pose any weights are exact; `tests/export` bounds what the cut does in other poses.
+    """
+    joints = np.argsort(-weights, axis=1, kind="stable")[:, :4]
+    kept = np.take_along_axis(weights, joints, axis=1).astype(np.float64)
+    kept /= kept.sum(1, keepdims=True)
+    joints[kept == 0] = 0  # the format wants joint 0 where the weight is 0
+    return joints.astype(np.uint8), kept.astype(np.float32)

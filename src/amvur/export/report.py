@@ -1,0 +1,119 @@
+"""The JSON report of one photograph, schema `amvur/1`: `docs/outputs.md` describes every key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amvur.errors import InputError, OutputError
+from amvur.hand.joints import JOINT_NAMES
+from amvur.structures import Camera, HandReconstruction
+
+SCHEMA = "amvur/1"
+_M, _PX, _MM, _RAD = 6, 3, 4, 6  # decimals: a micrometre, a thousandth of a pixel, 0.1 µm, a microradian
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """Which photograph a report is about: its path as the user gave it, and its displayed size in px."""
+
+    path: str
+    width: int
+    height: int
+
+
+def report(
+    image: ImageRecord,
+    camera: Camera,
+    hands: Sequence[HandReconstruction],
+    meshes: Sequence[str | None],
+    warnings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the report as plain values: 3D in metres in the camera's OpenCV frame, 2D in image pixels.
+
+    `meshes` names each hand's mesh file (or None). The hands' own warnings follow `warnings`.
+    """
+    own = [f"hand {index}: {text}" for index, hand in enumerate(hands) for text in hand.warnings]
+    return {
+        "schema": SCHEMA,
+        "image": {"path": image.path, "width": int(image.width), "height": int(image.height)},
+        "camera": {"intrinsics": _numbers(camera.intrinsics, 6), "source": camera.source},
+        "hands": [_hand(hand, mesh) for hand, mesh in zip(hands, meshes, strict=True)],
+        "warnings": [*warnings, *own],
+    }
+
+
+def report_bytes(content: dict[str, Any]) -> bytes:
+    """Return a report as strict JSON, one key a line; raises `OutputError` for NaN or infinity."""
+    try:
+        return (_dump(content) + "\n").encode("ascii")
+    except ValueError as error:
+        raise OutputError(
+            "A result holds numbers that are not finite, which JSON cannot hold. "
+            "Check the camera and the box that were given."
+        ) from error
+
+
+def read_report(path: Path | str) -> dict[str, Any]:
+    """Return the report in a file; raises `InputError` if it is missing or not of this schema."""
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not a JSON file. Give one that `amvur reconstruct` wrote.") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else None
+        raise InputError(
+            f"{path} has the schema {found!r}, wanted {SCHEMA!r}. Give a file that `amvur reconstruct` wrote."
+        )
+    return content
+
+
+def _hand(hand: HandReconstruction, mesh: str | None) -> dict[str, Any]:
+    """Return one hand's part of the report."""
+    parameters = hand.parameters
+    return {
+        "side": hand.side,
+        "score": round(float(hand.score), 6),
+        "box_xyxy_px": _numbers(hand.box_xyxy_px, _PX),
+        "joints_3d_m": _numbers(hand.joints, _M),
+        "joints_2d_px": _numbers(hand.joints_2d, _PX),
+        "joints_std_mm": _numbers(1000 * hand.joints_std, _MM),
+        "vertices_std_mm": _numbers(1000 * hand.vertices_std, _MM),
+        "parameters": {
+            "hand_model": parameters.hand_model,
+            "global_orient": _numbers(parameters.global_orient, _RAD),
+            "hand_pose": _numbers(parameters.hand_pose, _RAD),
+            "betas": _numbers(parameters.betas, 6),
+            "transl": _numbers(parameters.transl, _M),
+            "transl_std": _numbers(parameters.transl_std, _M),
+            "joint_names": list(JOINT_NAMES),
+            "bone_names": list(hand.skeleton.names),
+            "bone_parents": [int(parent) for parent in hand.skeleton.parents],
+            "T_camera_bone": _numbers(hand.skeleton.T_camera_bone, 7),
+        },
+        "mesh": mesh,
+    }
+
+
+def _numbers(array: NDArray[Any], decimals: int) -> Any:
+    """Return an array as rounded nested lists; adding 0.0 turns −0.0 into 0.0."""
+    return (np.round(np.asarray(array, dtype=np.float64), decimals) + 0.0).tolist()
+
+
+def _dump(value: Any, indent: str = "") -> str:
+    """Write JSON with one key a line and each array of numbers on one line, for human readers."""
+    deeper = indent + "  "
+    if isinstance(value, dict) and value:
+        items = [f"{deeper}{json.dumps(key)}: {_dump(item, deeper)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(items) + "\n" + indent + "}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(deeper + _dump(item, deeper) for item in value) + "\n" + indent + "]"
+    return json.dumps(value, allow_nan=False, separators=(", ", ": "))

@@ -1,0 +1,47 @@
+"""Pinhole and weak-perspective cameras. OpenCV axes; the top-left pixel's centre is (0.5, 0.5)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def project(
+    points: Float[Tensor, "*batch N 3"], intrinsics: Float[Tensor, "*#batch 3 3"]
+) -> Float[Tensor, "*batch N 2"]:
+    """Project points (metres, camera frame) with a pinhole camera to pixels."""
+    homogeneous = points @ intrinsics.transpose(-1, -2)
+    return homogeneous[..., :2] / homogeneous[..., 2:]
+
+
+def project_weak_perspective(
+    points: Float[Tensor, "*batch N 3"],
+    scale: Float[Tensor, "*#batch"],
+    rotation: Float[Tensor, "*#batch 3 3"],
+    translation: Float[Tensor, "*#batch 2"],
+) -> Float[Tensor, "*batch N 2"]:
+    """Project root-relative points (metres) by `scale * (R p)_xy + translation` (paper, §3.1).
+
+    `scale` is in pixels a metre and `translation` in pixels.
+    """
+    rotated = points @ rotation.transpose(-1, -2)
+    return scale[..., None, None] * rotated[..., :2] + translation[..., None, :]
+
+
+def intrinsics_from_fov(fov_deg: float, width: int, height: int) -> Float[Tensor, "3 3"]:
+    """Return the intrinsics (px) of a centred camera whose longer image side spans `fov_deg` degrees."""
+    focal = 0.5 * max(width, height) / math.tan(math.radians(fov_deg) / 2)
+    return torch.tensor(
+        [[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]], dtype=torch.float64
+    )
+
+
+def mirror_intrinsics(intrinsics: Float[Tensor, "*batch 3 3"], width: int) -> Float[Tensor, "*batch 3 3"]:
+    """Return the camera of the image mirrored left to right (x → width − x)."""
+    mirrored = intrinsics.clone()
+    mirrored[..., 0, 2] = width - intrinsics[..., 0, 2]
+    mirrored[..., 0, 1] = -intrinsics[..., 0, 1]
+    return mirrored

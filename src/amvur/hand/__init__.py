@@ -1,0 +1,1 @@
+"""Parametric hands: the open hand (default) and the user's MANO."""

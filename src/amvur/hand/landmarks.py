@@ -1,0 +1,120 @@
+"""Landmarks fixed to the bones of a hand and their analytic Jacobian, without building the mesh.
+
+A detector's landmark k sits at the model's joint k plus a constant offset in its bone's rest frame:
+`offsets` (S,21,3) metres, one set for each of the S kinds of landmarks that the detector gives, zero
+for the model's own convention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from amvur.hand.joints import BONE_JOINTS, JOINT_BONES
+from amvur.hand.model import HandModel, bone_levels
+
+N_BONES, N_BETAS = 16, 10
+N_PARAMETERS = 3 * N_BONES + N_BETAS + 3
+"""Parameters of a hand: a body-frame turn of every bone, betas, translation."""
+BETAS = slice(3 * N_BONES, 3 * N_BONES + N_BETAS)
+TRANSL = slice(3 * N_BONES + N_BETAS, N_PARAMETERS)
+
+
+@dataclass(frozen=True)
+class HandState:
+    """A point of the parameter manifold: local bone rotations, betas, translation (m)."""
+
+    rotations: Float[Tensor, "B 16 3 3"]
+    betas: Float[Tensor, "B 10"]
+    transl: Float[Tensor, "B 3"]
+
+
+@dataclass(frozen=True)
+class LandmarkChain:
+    """The part of a hand model that moves landmarks: pivots, local positions, who carries whom."""
+
+    pivots: Float[Tensor, "16 3"]
+    pivot_dirs: Float[Tensor, "16 3 10"]
+    local: Float[Tensor, "N 3"]
+    local_dirs: Float[Tensor, "N 3 10"]
+    bones: list[int]
+    carries: Bool[Tensor, "N 16"]
+    levels: list[tuple[list[int], list[int]]]
+
+
+def make_chain(model: HandModel, offsets: Float[Tensor, "S 21 3"]) -> LandmarkChain:
+    """Collect the arrays of `model` for N = 21 S landmarks that lie `offsets` (m) from its joints."""
+    sets = len(offsets)
+    bones = list(JOINT_BONES) * sets
+    pivots = model.joint_template[list(BONE_JOINTS)]
+    pivot_dirs = model.joint_shapedirs[list(BONE_JOINTS)]
+    carries = torch.zeros(len(bones), N_BONES, dtype=torch.bool, device=pivots.device)
+    for landmark, carrier in enumerate(bones):
+        bone = carrier
+        while bone >= 0:
+            carries[landmark, bone] = True
+            bone = model.parents[bone]
+    joints = model.joint_template.repeat(sets, 1)
+    return LandmarkChain(
+        pivots=pivots,
+        pivot_dirs=pivot_dirs,
+        local=joints - pivots[bones] + offsets.to(pivots).flatten(0, 1),
+        local_dirs=model.joint_shapedirs.repeat(sets, 1, 1) - pivot_dirs[bones],
+        bones=bones,
+        carries=carries,
+        levels=bone_levels(model.parents),
+    )
+
+
+def landmarks(chain: LandmarkChain, state: HandState) -> Float[Tensor, "B N 3"]:
+    """Return the landmarks (m, camera frame) of hands in `state`."""
+    return _pose(chain, state)[0]
+
+
+def landmarks_and_jacobian(
+    chain: LandmarkChain, state: HandState
+) -> tuple[Float[Tensor, "B N 3"], Float[Tensor, "B N 3 61"]]:
+    """Return the landmarks and their derivative by the 61 parameters.
+
+    A turn `exp(d)` of bone b in its own frame moves a landmark p that b carries by
+    `(R_b d) x (p - o_b)`, with R_b and o_b the bone's rotation and origin in the camera's frame.
+    """
+    points, rotation, origin, betas_jacobian = _pose(chain, state)
+    batch = points.shape[0]
+    arm = (points[:, :, None] - origin[:, None]) * chain.carries[..., None]
+    # Columns of R_b crossed with the arm: (B,N,16,axis,3), then axis last.
+    axes = rotation.transpose(-1, -2)[:, None].expand(-1, points.shape[1], -1, -1, -1)
+    turns = torch.linalg.cross(axes, arm[..., None, :].expand_as(axes))
+    jacobian = points.new_empty(batch, points.shape[1], 3, N_PARAMETERS)
+    jacobian[..., : 3 * N_BONES] = turns.flatten(2, 3).transpose(-1, -2)
+    jacobian[..., BETAS] = betas_jacobian
+    jacobian[..., TRANSL] = torch.eye(3, dtype=points.dtype, device=points.device)
+    return points, jacobian
+
+
+def _pose(
+    chain: LandmarkChain, state: HandState
+) -> tuple[
+    Float[Tensor, "B N 3"], Float[Tensor, "B 16 3 3"], Float[Tensor, "B 16 3"], Float[Tensor, "B N 3 10"]
+]:
+    """Run the chain: landmarks, bone rotations and origins, landmarks' derivative by betas."""
+    bones = chain.bones
+    pivots = chain.pivots + (chain.pivot_dirs @ state.betas[:, None, :, None])[..., 0]
+    rotation = state.rotations.clone()
+    origin = pivots + state.transl[:, None]
+    origin_dirs = chain.pivot_dirs.expand(len(pivots), -1, -1, -1).clone()
+    for level, parents in chain.levels:
+        turn = rotation[:, parents]
+        offset = pivots[:, level] - pivots[:, parents]
+        offset_dirs = chain.pivot_dirs[level] - chain.pivot_dirs[parents]
+        origin[:, level] = origin[:, parents] + (turn @ offset[..., None])[..., 0]
+        origin_dirs[:, level] = origin_dirs[:, parents] + turn @ offset_dirs
+        rotation[:, level] = turn @ state.rotations[:, level]
+    local = chain.local + (chain.local_dirs @ state.betas[:, None, :, None])[..., 0]
+    carrier = rotation[:, bones]
+    points = origin[:, bones] + (carrier @ local[..., None])[..., 0]
+    betas_jacobian = origin_dirs[:, bones] + carrier @ chain.local_dirs
+    return points, rotation, origin, betas_jacobian

@@ -1,0 +1,54 @@
+"""The open hand: loads the asset that `scripts/build_open_hand.py` makes (provenance beside it)."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
+
+from amvur.errors import ModelFileError
+from amvur.hand.model import HandModelArrays, mirror_arrays
+from amvur.structures import Side
+
+ASSET = "open_hand_v1.npz"
+
+
+@lru_cache(maxsize=2)
+def load_open_hand(side: Side = "right") -> HandModelArrays:
+    """Return the arrays of the open hand; the left one is the exact mirror image of the right one.
+
+    Raises `ModelFileError` if the installed package lacks the asset.
+    """
+    if side == "left":
+        return mirror_arrays(load_open_hand("right"))
+    path = files("amvur.hand") / "assets" / ASSET
+    if not path.is_file():
+        raise ModelFileError(f"The open hand's file {path} is missing. Reinstall amvur.")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
+        arrays = {key: data[key] for key in data.files}
+
+    def real(key: str) -> np.ndarray:
+        return arrays[key].astype(np.float64)
+
+    return HandModelArrays(
+        name="open",
+        side="right",
+        v_template=real("v_template"),
+        faces=arrays["faces"].astype(np.int64),
+        shapedirs=real("shapedirs"),
+        posedirs=real("posedirs"),
+        lbs_weights=real("lbs_weights"),
+        joint_template=real("joint_template"),
+        joint_shapedirs=real("joint_shapedirs"),
+        joint_regressor=real("joint_regressor"),
+        tip_vertices=arrays["tip_vertices"].astype(np.int64),
+        parents=tuple(int(p) for p in arrays["parents"]),
+        pose_axes=real("pose_axes"),
+        pose_limits=real("pose_limits"),
+        rest_angles=real("rest_angles"),
+        pose_mean=np.zeros(45),
+        sha256=digest,
+    )

@@ -1,0 +1,127 @@
+"""From the most probable parameters to what the user gets: mesh, uncertainty, texture, left or right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from amvur.geometry.cameras import project
+from amvur.geometry.rotations import matrix_to_axis_angle
+from amvur.hand.joints import BONE_JOINTS, BONE_NAMES
+from amvur.hand.landmarks import TRANSL, HandState
+from amvur.hand.model import HandMesh, HandModel
+from amvur.inference.calibration import Calibration
+from amvur.inference.posterior import STD_SAMPLES, LaplacePosterior, aligned_std, draw_meshes
+from amvur.inference.texture import sample_vertex_colors
+from amvur.structures import Camera, HandDetection, HandParameters, HandReconstruction, RgbImage, Skeleton
+
+_MIRROR = np.array([-1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class FittedHand:
+    """One optimum with its inflated posterior, still a right hand."""
+
+    detection: HandDetection
+    posterior: LaplacePosterior
+
+    @property
+    def flip(self) -> Float[np.ndarray, "3"]:
+        """Return what turns right-hand points into this hand's."""
+        return _MIRROR if self.posterior.side == "left" else np.ones(3)
+
+
+def assemble(
+    fitted: FittedHand, image: RgbImage, camera: Camera, calibration: Calibration
+) -> HandReconstruction:
+    """Build the reconstruction of one fitted hand in the displayed image's camera."""
+    posterior, flip = fitted.posterior, fitted.flip
+    model, state = posterior.model, posterior.state
+    mesh = _mesh(model, state)
+    joints_std, vertices_std = _standard_deviations(posterior, mesh, calibration)
+    vertices = (mesh.vertices[0].double().cpu().numpy() * flip).astype(np.float32)
+    joints = (mesh.joints[0].double().cpu().numpy() * flip).astype(np.float32)
+    faces = model.faces.cpu().numpy()
+    faces = faces[:, ::-1].copy() if posterior.side == "left" else faces
+    joints_2d = project(torch.as_tensor(joints).double(), torch.as_tensor(camera.intrinsics))
+    colors, visible = sample_vertex_colors(image, vertices, faces, camera.intrinsics)
+    detection = fitted.detection
+    return HandReconstruction(
+        side=posterior.side,
+        score=float(detection.score),
+        box_xyxy_px=np.asarray(detection.box_xyxy_px, dtype=np.float64),
+        camera=camera,
+        vertices=vertices,
+        faces=faces,
+        joints=joints,
+        joints_2d=joints_2d.numpy().astype(np.float32),
+        vertex_colors=colors,
+        visible=visible,
+        vertices_std=vertices_std,
+        joints_std=joints_std,
+        parameters=_parameters(state, model, posterior, flip),
+        skeleton=_skeleton(mesh, model, flip),
+        posterior=posterior,
+    )
+
+
+def _mesh(model: HandModel, state: HandState) -> HandMesh:
+    like = model.v_template
+    return model.from_matrices(state.rotations.to(like), state.betas.to(like), state.transl.to(like))
+
+
+def _standard_deviations(
+    posterior: LaplacePosterior, mesh: HandMesh, calibration: Calibration
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the stated standard deviations (m) of joints and vertices after alignment."""
+    drawn = draw_meshes(posterior, STD_SAMPLES, seed=0)
+    floor = calibration.floor_m
+    joints = np.hypot(aligned_std(drawn.joints, mesh.joints[0]), floor)
+    # A vertex inherits the floor of the joints about which its bones turn.
+    weights = posterior.model.lbs_weights.double().cpu().numpy()
+    vertex_floor = weights @ floor[list(BONE_JOINTS)]
+    vertices = np.hypot(aligned_std(drawn.vertices, mesh.vertices[0]), vertex_floor)
+    return joints.astype(np.float32), vertices.astype(np.float32)
+
+
+def _parameters(
+    state: HandState, model: HandModel, posterior: LaplacePosterior, flip: Float[np.ndarray, "3"]
+) -> HandParameters:
+    """Return the parameters of the hand's own side: a mirrored rotation has y and z negated."""
+    turn = flip if posterior.side == "right" else -flip
+    axis_angle = matrix_to_axis_angle(state.rotations[0]).cpu().numpy()
+    pose = axis_angle[1:].ravel() - model.pose_mean.double().cpu().numpy()
+    covariance = posterior.factor @ posterior.factor.T
+    return HandParameters(
+        global_orient=axis_angle[0] * turn,
+        hand_pose=pose * np.tile(turn, 15),
+        betas=state.betas[0].cpu().numpy().astype(np.float64),
+        transl=state.transl[0].cpu().numpy() * flip,
+        transl_std=torch.diagonal(covariance[TRANSL, TRANSL]).sqrt().cpu().numpy(),
+        hand_model=model.name,
+    )
+
+
+def _skeleton(mesh: HandMesh, model: HandModel, flip: Float[np.ndarray, "3"]) -> Skeleton:
+    """Return the skinned skeleton of the hand's own side."""
+    rotation = mesh.bone_rotation[0].double().cpu().numpy() * np.outer(flip, flip)
+    transform = np.tile(np.eye(4), (16, 1, 1))
+    transform[:, :3, :3] = rotation
+    transform[:, :3, 3] = mesh.bone_origin[0].double().cpu().numpy() * flip
+
+    def mirrored(points: Tensor) -> np.ndarray:
+        moved: np.ndarray = (points.double().cpu().numpy() * flip).astype(np.float32)
+        return moved
+
+    return Skeleton(
+        names=BONE_NAMES,
+        parents=model.parents,
+        rest_vertices=mirrored(mesh.rest_vertices[0]),
+        rest_joints=mirrored(mesh.rest_joints[0][list(BONE_JOINTS)]),
+        lbs_weights=model.lbs_weights.cpu().numpy().astype(np.float32),
+        T_camera_bone=transform.astype(np.float32),
+    )

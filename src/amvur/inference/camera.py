@@ -1,0 +1,69 @@
+"""The camera of a photograph: as given, or assumed and said to be so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from amvur.errors import InputError
+from amvur.geometry.cameras import intrinsics_from_fov
+from amvur.structures import Camera
+
+ASSUMED_FOV_DEG = 60.0
+"""Field of view over the longer side where nothing is given: between a phone's main lens and a webcam."""
+ASSUMED_LOG_FOCAL_STD = 0.3
+"""Standard deviation of ln(focal length) of an assumed camera: lenses differ, and pictures are cropped."""
+_HAND_SIZE_M = 0.17
+_USUAL_DISTANCE_M = 0.5
+_LOG_DISTANCE_STD = 0.4
+
+
+def make_camera(
+    width: int,
+    height: int,
+    intrinsics: Float[np.ndarray, "3 3"] | None = None,
+    fov_deg: float | None = None,
+    hand_sizes_px: Sequence[float] = (),
+) -> Camera:
+    """Return the camera of a `width` x `height` picture from intrinsics (px), a field of view, or neither.
+
+    Neither: `ASSUMED_FOV_DEG`, and longer where that would put the largest hand closer than hands are
+    held: such a picture was cropped from a larger one. The focal length is then the most probable one
+    under normal priors of its logarithm and of that of the hand's distance (0.5 m). Raises
+    `InputError` for values that are no camera.
+    """
+    if intrinsics is not None and fov_deg is not None:
+        raise InputError("Give the intrinsics or the field of view, not both.")
+    if intrinsics is not None:
+        return Camera(_check_intrinsics(intrinsics), "given")
+    if fov_deg is not None:
+        if not 1.0 <= fov_deg <= 170.0:
+            raise InputError(f"The field of view must lie between 1 and 170 degrees, found {fov_deg}.")
+        return Camera(intrinsics_from_fov(fov_deg, width, height).numpy(), "given")
+    camera = intrinsics_from_fov(ASSUMED_FOV_DEG, width, height).numpy()
+    if len(hand_sizes_px):
+        camera[(0, 1), (0, 1)] *= _lengthening(camera[0, 0], max(hand_sizes_px))
+    return Camera(camera, "assumed")
+
+
+def _lengthening(focal_px: float, hand_size_px: float) -> float:
+    """Return the factor (at least 1) on the focal length that the hand's plausible distance asks for."""
+    distance = focal_px * _HAND_SIZE_M / max(hand_size_px, 1.0)
+    share = ASSUMED_LOG_FOCAL_STD**2 / (ASSUMED_LOG_FOCAL_STD**2 + _LOG_DISTANCE_STD**2)
+    return math.exp(max(0.0, share * math.log(_USUAL_DISTANCE_M / distance)))
+
+
+def _check_intrinsics(intrinsics: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
+    """Return the matrix as float64 or say why it is no pinhole camera."""
+    matrix = np.asarray(intrinsics, dtype=np.float64)
+    good = matrix.shape == (3, 3) and bool(np.isfinite(matrix).all())
+    if not good or matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or not np.allclose(matrix[2], (0, 0, 1)):
+        raise InputError(
+            "Intrinsics must be a finite 3x3 matrix [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with positive focal "
+            f"lengths in pixels, found {matrix.tolist()}."
+        )
+    return matrix

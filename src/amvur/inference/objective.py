@@ -1,0 +1,188 @@
+"""The negative log posterior of a hand given landmarks, its gradient and Gauss–Newton curvature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from amvur.geometry.procrustes import align_weighted
+from amvur.geometry.rotations import inverse_right_jacobian, matrix_to_axis_angle
+from amvur.hand.landmarks import (
+    BETAS,
+    N_PARAMETERS,
+    HandState,
+    LandmarkChain,
+    landmarks_and_jacobian,
+)
+from amvur.hand.prior import HandPrior
+
+DEGREES_OF_FREEDOM = 4.0
+_POSE = slice(3, 48)
+_NEAR_M = 1e-3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Landmarks of B right hands with weights 1/σ (0 where nothing was seen).
+
+    `joints_2d` in pixels; `depth` relative to the wrist in pixels (weak perspective, larger is
+    further); `landmarks_3d` in metres, known up to a similarity. Weights are in the inverse unit.
+    """
+
+    intrinsics: Float[Tensor, "B 3 3"]
+    joints_2d: Float[Tensor, "B 21 2"]
+    joints_2d_weight: Float[Tensor, "B 21"]
+    depth: Float[Tensor, "B 21"]
+    depth_weight: Float[Tensor, "B 21"]
+    landmarks_3d: Float[Tensor, "B 21 3"]
+    landmarks_3d_weight: Float[Tensor, "B 21"]
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """The objective at a state, with gradient and Gauss–Newton curvature by the 61 parameters."""
+
+    cost: Float[Tensor, "B"]
+    gradient: Float[Tensor, "B 61"]
+    curvature: Float[Tensor, "B 61 61"]
+
+
+def quadratic(
+    chain: LandmarkChain, prior: HandPrior, evidence: Evidence, state: HandState
+) -> Quadratic:
+    """Return the objective with its gradient and Gauss–Newton curvature.
+
+    Student-t terms enter with their reweighted least-squares weights (ν+d)/(ν+|r|²). All evidence acts
+    through the landmarks, so it is gathered there (a 3-vector and a 3×3 matrix a landmark) and taken
+    to the parameters by one product with the Jacobian.
+    """
+    points, jacobian = landmarks_and_jacobian(chain, state)
+    pictured, modelled = points[:, :21], points[:, 21:]
+    projection, depth = _projection_term(pictured, evidence), _depth_term(pictured, evidence)
+    shape = _shape_term(modelled, evidence)
+    flat = jacobian.flatten(1, 2)
+    stiffness = torch.cat([projection.stiffness, shape.stiffness], 1)
+    force = torch.cat([projection.force + depth.force, shape.force], 1)
+    curvature = flat.transpose(-1, -2) @ (stiffness @ jacobian).flatten(1, 2)
+    depth_rows = depth.rows @ jacobian[:, :21, 2]
+    similarity_rows = shape.rows @ jacobian[:, 21:].flatten(1, 2)
+    curvature = curvature + depth_rows.transpose(-1, -2) @ depth_rows
+    curvature = curvature - similarity_rows.transpose(-1, -2) @ similarity_rows
+    gradient = (flat.transpose(-1, -2) @ force.flatten(1)[..., None])[..., 0]
+    prior_part = _prior_quadratic(prior, state)
+    return Quadratic(
+        cost=projection.cost + depth.cost + shape.cost + prior_part.cost,
+        gradient=gradient + prior_part.gradient,
+        curvature=curvature + prior_part.curvature,
+    )
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A term's cost, its gradient by the landmarks, and its curvature: blocks, or rows of a root."""
+
+    cost: Float[Tensor, "B"]
+    force: Float[Tensor, "B 21 3"]
+    stiffness: Float[Tensor, "B 21 3 3"]
+    rows: Float[Tensor, "B R C"]
+
+
+def _student_t(residual: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
+    """Return -ln of a multivariate Student-t up to a constant, and its least-squares weights."""
+    nu, d = DEGREES_OF_FREEDOM, residual.shape[-1]
+    squared = residual.square().sum(-1)
+    return 0.5 * (nu + d) * torch.log1p(squared / nu), (nu + d) / (nu + squared)
+
+
+def _projection_term(points: Float[Tensor, "B 21 3"], evidence: Evidence) -> _Term:
+    """Reprojection: pixels of the pinhole camera against the 2D joints, one Student-t a joint."""
+    k = evidence.intrinsics
+    z = points[..., 2:].clamp_min(_NEAR_M)
+    ratio = points[..., :2] / z
+    matrix = k[:, None, :2, :2] / z[..., None]
+    pixels = (k[:, None, :2, :2] @ ratio[..., None])[..., 0] + k[:, None, :2, 2]
+    weight = evidence.joints_2d_weight[..., None]
+    residual = (pixels - evidence.joints_2d) * weight
+    rows = torch.cat([matrix, -(matrix @ ratio[..., None])], -1) * weight[..., None]
+    cost, robust = _student_t(residual)
+    pulled = rows.transpose(-1, -2) * robust[..., None, None]
+    return _Term(cost.sum(-1), (pulled @ residual[..., None])[..., 0], pulled @ rows, points[:, :0, 0])
+
+
+def _depth_term(points: Float[Tensor, "B 21 3"], evidence: Evidence) -> _Term:
+    """Landmark depth: f (Z_k - Z_wrist) / Z_wrist against the detector's, one Student-t a joint."""
+    z = points[..., 2].clamp_min(_NEAR_M)
+    wrist = z[:, :1]
+    focal = 0.5 * (evidence.intrinsics[:, 0, 0] + evidence.intrinsics[:, 1, 1])[:, None]
+    weight = evidence.depth_weight
+    residual = (focal * (z - wrist) / wrist - evidence.depth) * weight
+    cost, robust = _student_t(residual[..., None])
+    root = robust.sqrt() * weight
+    by_joint, by_wrist = focal / wrist * root, -focal * z / wrist.square() * root
+    # Row k moves with its own depth and with the wrist's: 21 rows over the 21 depths.
+    rows = torch.diag_embed(by_joint)
+    rows[:, :, 0] += by_wrist
+    force = torch.zeros_like(points)
+    force[..., 2] = ((residual * robust.sqrt())[:, None] @ rows)[:, 0]
+    return _Term(cost.sum(-1), force, points[:, :0, :, None], rows)
+
+
+def _shape_term(points: Float[Tensor, "B 21 3"], evidence: Evidence) -> _Term:
+    """3D landmarks up to a similarity, one Student-t a hand.
+
+    Scale, rotation and translation of the detector's landmarks are nuisances: eliminated here
+    (variable projection, Golub and Pereyra 1973) so that landmarks speak of articulation only. All
+    landmarks share one Student-t: the least-squares similarity then minimises the objective and the
+    gradient stays exact. `rows` are the directions that a similarity explains: they lower the curvature.
+    """
+    weight = evidence.landmarks_3d_weight[..., None]
+    moved = align_weighted(evidence.landmarks_3d, points, weight.square())
+    residual = (points - moved) * weight
+    cost, robust = _student_t(residual.flatten(1)[:, None])
+    root = robust.sqrt()[..., None]
+    center = (weight.square() * moved).sum(1, keepdim=True) / weight.square().sum(1, keepdim=True).clamp_min(1e-12)
+    tangent = _similarity_tangent((moved - center) * weight, weight)
+    weights = (weight * root).expand(points.shape).flatten(1)
+    eye = torch.eye(3, dtype=points.dtype, device=points.device)
+    return _Term(
+        cost.sum(-1),
+        residual * weight * root.square(),
+        (weight * root).square()[..., None] * eye,
+        tangent.transpose(-1, -2) * weights[:, None],
+    )
+
+
+def _similarity_tangent(
+    arm: Float[Tensor, "B 21 3"], weight: Float[Tensor, "B 21 1"]
+) -> Float[Tensor, "B 63 7"]:
+    """Return an orthonormal basis of how a similarity moves weighted points."""
+    eye = torch.eye(3, dtype=arm.dtype, device=arm.device)
+    shift = (weight[..., None] * eye).expand(*arm.shape, 3)
+    turn = torch.linalg.cross(eye.expand(*arm.shape, 3), arm[..., None].expand(*arm.shape, 3), dim=-2)
+    tangent = torch.cat([shift, turn, arm[..., None]], -1).flatten(1, 2)
+    # Without 3D landmarks all columns are zero: any orthonormal basis then meets weights of zero.
+    return torch.linalg.qr(tangent)[0]
+
+
+def _prior_quadratic(prior: HandPrior, state: HandState) -> Quadratic:
+    """Return the prior's part: Gaussian angles, soft limits, standard normal betas."""
+    local = matrix_to_axis_angle(state.rotations[:, 1:])
+    angles = prior.angles(local)
+    by_turn = prior.axes @ inverse_right_jacobian(local)
+    off = angles - prior.mean
+    over = ((angles - prior.upper).clamp_min(0) - (prior.lower - angles).clamp_min(0)) / prior.limit_scale
+    force = off @ prior.precision + over / prior.limit_scale
+    cost = 0.5 * ((off @ prior.precision * off).sum(-1) + over.square().sum(-1) + state.betas.square().sum(-1))
+    stiffness = prior.precision + torch.diag_embed((over != 0).to(over) / prior.limit_scale**2)
+    blocks = stiffness.unflatten(-1, (15, 3))[..., None, :] @ by_turn[:, None]
+    blocks = by_turn.transpose(-1, -2) @ blocks.flatten(-3).unflatten(1, (15, 3))
+    gradient = angles.new_zeros(len(angles), N_PARAMETERS)
+    gradient[:, _POSE] = (by_turn.transpose(-1, -2) @ force.unflatten(-1, (15, 3))[..., None]).flatten(1)
+    gradient[:, BETAS] = state.betas
+    curvature = angles.new_zeros(len(angles), N_PARAMETERS, N_PARAMETERS)
+    curvature[:, _POSE, _POSE] = blocks.flatten(1, 2)
+    curvature[:, BETAS, BETAS] = torch.eye(10, dtype=angles.dtype, device=angles.device)
+    return Quadratic(cost, gradient, curvature)

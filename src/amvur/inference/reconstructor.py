@@ -1,0 +1,140 @@
+"""Photo in, hands out: detector → most probable hand → uncertainty → texture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from amvur.detect.base import Detector, make_detector
+from amvur.detect.convention import load_convention
+from amvur.errors import InputError
+from amvur.hand.landmarks import HandState, make_chain
+from amvur.hand.loading import load_hand_model
+from amvur.hand.model import HandModel
+from amvur.hand.prior import make_prior
+from amvur.image import check_image
+from amvur.inference.assemble import FittedHand, assemble
+from amvur.inference.calibration import hand_features, load_calibration
+from amvur.inference.camera import make_camera
+from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start_states
+from amvur.inference.fit import best_of_starts, fit
+from amvur.inference.posterior import LaplacePosterior, square_root_covariance
+from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
+
+
+class Reconstructor:
+    """Reconstruct every hand of a photograph: mesh, joints, camera, colors, uncertainty.
+
+    `hand_model` is `"open"` or the path of the user's MANO file; `detector` is `"mediapipe"`, the path
+    of a `.task` file, `"none"` (boxes or detections must then be given) or an object with `detect`;
+    `device` is `"auto"`, `"cpu"` or `"cuda"`.
+
+    Raises `ModelFileError`, `DetectorError` or `InputError` when one of them cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        hand_model: str = "open",
+        detector: str | Detector = "mediapipe",
+        checkpoint: str = "none",
+        device: str = "auto",
+    ) -> None:
+        """Load the hand model at once and the detector at its first use."""
+        if checkpoint not in ("none", "default"):
+            raise InputError(
+                f"No network checkpoint is known yet, so {checkpoint!r} cannot be loaded. "
+                "Use checkpoint='none': hands are fitted to the detector's joints."
+            )
+        self.detector = make_detector(detector)
+        self.hand_model = hand_model
+        self.device = choose_device(device)
+        arrays = load_hand_model(hand_model, "right")
+        self._model = HandModel(arrays, torch.float64)
+        self._mesh_model = HandModel(arrays, torch.float32).to(self.device)
+        self._prior = make_prior(self._model)
+        self._calibration = load_calibration()
+
+    def __call__(
+        self,
+        image: RgbImage,
+        *,
+        intrinsics: Float[np.ndarray, "3 3"] | None = None,
+        fov_deg: float | None = None,
+        boxes: Float[np.ndarray, "N 4"] | None = None,
+        side: Literal["auto", "left", "right"] = "auto",
+        detections: Sequence[HandDetection] | None = None,
+    ) -> list[HandReconstruction]:
+        """Reconstruct the hands of an (H,W,3) uint8 sRGB image, best score first.
+
+        `intrinsics` (3,3) in pixels or `fov_deg` over the longer side describe the camera; `boxes`
+        (N,4; x0 y0 x1 y1 in pixels) say where hands are; `detections` replace the detector.
+        Raises `ImageError` or `InputError` for unusable values.
+        """
+        check_image(image)
+        height, width = image.shape[:2]
+        make_camera(width, height, intrinsics, fov_deg)  # bad values fail before the detector runs
+        if detections is None:
+            detections = self.detector.detect(image, boxes=boxes, side=side)
+        elif side != "auto":
+            detections = [replace(d, side=side) for d in detections]
+        if not detections:
+            return []
+        sizes = [merge_runs(d).size_px for d in detections]
+        camera = make_camera(width, height, intrinsics, fov_deg, sizes)
+        fitted = self.fit(detections, camera, width)
+        hands = [assemble(hand, image, camera, self._calibration) for hand in fitted]
+        return sorted(hands, key=lambda hand: -hand.score)
+
+    def fit(self, detections: Sequence[HandDetection], camera: Camera, width: int) -> list[FittedHand]:
+        """Return the posterior of every detection (one camera), fitted in one batch a convention."""
+        fitted: dict[int, FittedHand] = {}
+        for name in sorted({d.convention for d in detections}):
+            chosen = [i for i, d in enumerate(detections) if d.convention == name]
+            hands = self._fit_convention([detections[i] for i in chosen], camera, width, name)
+            fitted.update(zip(chosen, hands, strict=True))
+        return [fitted[i] for i in range(len(detections))]
+
+    def _fit_convention(
+        self, detections: Sequence[HandDetection], camera: Camera, width: int, name: str
+    ) -> list[FittedHand]:
+        convention = load_convention(name)
+        chain = make_chain(self._model, torch.as_tensor(convention.offsets_m))
+        evidence = collect_evidence(detections, camera.intrinsics, width, convention)
+        states, n_starts = start_states(chain, self._prior, evidence, self._prior.mean[None])
+        result = fit(chain, self._prior, repeat(evidence, n_starts), states)
+        result = best_of_starts(result, n_starts)
+        inflation = self._calibration.inflation(hand_features(detections, evidence, result))
+        factors = square_root_covariance(result.curvature) * torch.as_tensor(inflation)[:, None, None]
+        return [
+            FittedHand(
+                detection,
+                LaplacePosterior(
+                    self._mesh_model,
+                    HandState(
+                        result.state.rotations[i : i + 1],
+                        result.state.betas[i : i + 1],
+                        result.state.transl[i : i + 1],
+                    ),
+                    factors[i],
+                    detection.side,
+                ),
+            )
+            for i, detection in enumerate(detections)
+        ]
+
+
+def choose_device(choice: str) -> torch.device:
+    """Return the torch device for "auto", "cpu" or "cuda"; raises `InputError` for one that is not there."""
+    if choice == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if choice == "cuda" and not torch.cuda.is_available():
+        raise InputError("No CUDA device was found. Use --device cpu, or install a CUDA build of torch.")
+    if choice not in ("cpu", "cuda"):
+        raise InputError(f"The device must be auto, cpu or cuda, found {choice!r}.")
+    return torch.device(choice)

@@ -1,0 +1,219 @@
+"""The overlay picture: mesh coloured by uncertainty, joints and bones, labels and a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from amvur.hand.joints import JOINT_PARENTS
+from amvur.structures import HandReconstruction, RgbImage
+
+MAX_SIDE_PX = 1600
+MIN_SIDE_PX = 640
+_MESH_OPACITY = 0.62
+_SUPERSAMPLING = 2  # PIL's lines are not smooth: they are drawn twice as large and scaled down
+_FINGER_COLORS = (  # the wrist, then thumb to little finger
+    (235, 235, 235),
+    (255, 92, 72),
+    (255, 190, 40),
+    (88, 214, 96),
+    (64, 170, 255),
+    (205, 112, 255),
+)
+_RAMP = np.array(  # dark violet, teal, yellow, red: ordered in lightness up to the warning colour
+    [[72, 40, 120], [33, 145, 140], [180, 222, 44], [253, 174, 60], [222, 48, 40]], dtype=np.float64
+)
+_NICE_MM = (5, 10, 15, 20, 30, 50, 100, 200, 500, 1000)
+
+
+def draw_overlay(image: RgbImage, hands: Sequence[HandReconstruction]) -> UInt8[np.ndarray, "height width 3"]:
+    """Draw reconstructed hands over their photograph: (H, W, 3) uint8 RGB in and out.
+
+    The mesh's colour is each vertex's standard deviation in mm (legend at the bottom left); joints
+    and bones have their finger's colour; the circle around a joint has its projected standard deviation
+    as radius. The picture is scaled so that its longer side lies between 640 and 1600 px (small ones
+    grow at most fourfold); coordinates in the JSON stay those of the full photograph.
+    """
+    height, width = image.shape[:2]
+    scale = _scale(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), dtype=np.float64)
+    shown = [hand for hand in hands if _drawable(hand)]
+    limit_mm = color_limit_mm(shown)
+    for hand in sorted(shown, key=lambda hand: -float(hand.vertices[:, 2].mean())):  # far ones first
+        canvas = _blend_mesh(canvas, hand, scale, limit_mm)
+    return _draw_lines(canvas, shown, scale, limit_mm)
+
+
+def color_limit_mm(hands: Sequence[HandReconstruction]) -> float:
+    """Return the round number of mm at the top of the colour scale: it holds 95 % of the vertices."""
+    if not hands:
+        return float(_NICE_MM[0])
+    top = 1000 * float(np.percentile(np.concatenate([hand.vertices_std for hand in hands]), 95))
+    return float(next((nice for nice in _NICE_MM if nice >= top), _NICE_MM[-1]))
+
+
+def uncertainty_colors(std_mm: Float[np.ndarray, "N"], limit_mm: float) -> Float[np.ndarray, "N 3"]:
+    """Map standard deviations to RGB in [0, 255]: violet is sure, red is `limit_mm` or more."""
+    position = np.clip(np.asarray(std_mm) / limit_mm, 0, 1)
+    stops = np.linspace(0, 1, len(_RAMP))
+    return np.stack([np.interp(position, stops, _RAMP[:, channel]) for channel in range(3)], axis=-1)
+
+
+def _scale(width: int, height: int) -> float:
+    """Return the factor from the photograph's pixels to the overlay's."""
+    longer = max(width, height)
+    if longer > MAX_SIDE_PX:
+        return MAX_SIDE_PX / longer
+    return min(4.0, MIN_SIDE_PX / longer) if longer < MIN_SIDE_PX else 1.0
+
+
+def _drawable(hand: HandReconstruction) -> bool:
+    """Say whether the hand is finite and in front of the camera, so that it can be projected."""
+    finite = np.isfinite(hand.vertices).all() and np.isfinite(hand.joints_2d).all()
+    return bool(finite and hand.vertices[:, 2].min() > 1e-3)
+
+
+def _blend_mesh(
+    canvas: Float[np.ndarray, "H W 3"], hand: HandReconstruction, scale: float, limit_mm: float
+) -> Float[np.ndarray, "H W 3"]:
+    """Blend the shaded, uncertainty-coloured mesh into its window of the canvas."""
+    import torch  # a second to import, and pictures without a hand do without
+
+    from amvur.render import interpolate, rasterize, vertex_normals
+
+    intrinsics = np.diag([scale, scale, 1.0]) @ hand.camera.intrinsics
+    window = _window(hand, intrinsics, canvas.shape[1], canvas.shape[0])
+    if window is None:
+        return canvas
+    x0, y0, x1, y1 = window
+    intrinsics = intrinsics - np.array([[0, 0, x0], [0, 0, y0], [0, 0, 0]])
+    vertices = torch.from_numpy(hand.vertices.astype(np.float32))[None]
+    faces = torch.from_numpy(hand.faces.astype(np.int64))
+    camera = torch.from_numpy(intrinsics.astype(np.float32))[None]
+    with torch.inference_mode():
+        raster = rasterize(vertices, faces, camera, y1 - y0, x1 - x0)
+        colors = uncertainty_colors(1000 * hand.vertices_std, limit_mm)
+        attributes = torch.cat([torch.from_numpy(colors)[None].float(), vertex_normals(vertices, faces)], -1)
+        pixels = interpolate(raster, attributes, faces)[0].numpy().astype(np.float64)
+        mask = raster.mask[0].numpy()
+    lit = pixels[..., :3] * _shade(pixels[..., 3:])[..., None]
+    blended = canvas.copy()
+    view = blended[y0:y1, x0:x1]
+    view[mask] = _MESH_OPACITY * lit[mask] + (1 - _MESH_OPACITY) * view[mask]
+    return blended
+
+
+def _shade(normals: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+    """Return the brightness under a lamp above the camera's left shoulder, in [0.35, 1.15]."""
+    lamp = np.array([-0.35, -0.55, -0.76])
+    length = np.maximum(np.linalg.norm(normals, axis=-1), 1e-9)
+    brightness: NDArray[Any] = 0.35 + 0.8 * np.clip(normals @ lamp / length, 0, 1)
+    return brightness
+
+
+def _window(
+    hand: HandReconstruction, intrinsics: Float[np.ndarray, "3 3"], width: int, height: int
+) -> tuple[int, int, int, int] | None:
+    """Return the part of the canvas that the mesh can touch (x0, y0, x1, y1), or None if it is outside."""
+    homogeneous = hand.vertices.astype(np.float64) @ intrinsics.T
+    pixels = homogeneous[:, :2] / homogeneous[:, 2:]
+    low = np.clip(np.floor(pixels.min(0)) - 1, 0, [width, height]).astype(int)
+    high = np.clip(np.ceil(pixels.max(0)) + 1, 0, [width, height]).astype(int)
+    if (high <= low).any():
+        return None
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _draw_lines(
+    canvas: Float[np.ndarray, "H W 3"], hands: Sequence[HandReconstruction], scale: float, limit_mm: float
+) -> RgbImage:
+    """Draw skeletons, labels and the legend on a transparent layer and lay it over the canvas."""
+    height, width = canvas.shape[:2]
+    layer = Image.new("RGBA", (_SUPERSAMPLING * width, _SUPERSAMPLING * height))
+    pen = _Pen(layer, unit=max(layer.size) / 1000)
+    for index, hand in enumerate(hands):
+        pen.skeleton(hand, scale * _SUPERSAMPLING)
+        pen.label(hand, index, scale * _SUPERSAMPLING)
+    if hands:
+        pen.legend(limit_mm)
+    else:
+        pen.text((8 * pen.unit, 8 * pen.unit), "no hand found")
+    base = Image.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8)).convert("RGBA")
+    smooth = layer.resize((width, height), Image.Resampling.BOX)
+    return np.asarray(Image.alpha_composite(base, smooth).convert("RGB"))
+
+
+class _Pen:
+    """Draws on a layer; `unit` is a thousandth of its longer side, so that big pictures get big lines."""
+
+    def __init__(self, layer: Image.Image, unit: float) -> None:
+        """Draw on `layer`."""
+        self.size = layer.size
+        self.unit = unit
+        self.draw = ImageDraw.Draw(layer)
+        self.font = ImageFont.load_default(size=max(8.0, 19 * unit))
+
+    def skeleton(self, hand: HandReconstruction, scale: float) -> None:
+        """Draw bones, joints and the circles of their standard deviations (last joints on top)."""
+        points = hand.joints_2d * scale
+        focal = scale * (hand.camera.intrinsics[0, 0] + hand.camera.intrinsics[1, 1]) / 2
+        radii = focal * hand.joints_std / np.maximum(hand.joints[:, 2], 1e-3)
+        bone, dot = max(1, round(4 * self.unit)), 4.5 * self.unit
+        for joint, parent in enumerate(JOINT_PARENTS):
+            if parent >= 0:
+                line = [tuple(points[parent]), tuple(points[joint])]
+                self.draw.line(line, (0, 0, 0, 150), bone + 2)
+                self.draw.line(line, (*_finger_color(joint), 255), bone)
+        for joint, (x, y) in enumerate(points):
+            color, radius = _finger_color(joint), min(float(radii[joint]), float(max(self.size)))
+            circle = (x - radius, y - radius, x + radius, y + radius)
+            self.draw.ellipse(circle, outline=(*color, 190), width=max(1, round(1.6 * self.unit)))
+            self.draw.ellipse((x - dot, y - dot, x + dot, y + dot), (*color, 255), (0, 0, 0, 200))
+
+    def label(self, hand: HandReconstruction, index: int, scale: float) -> None:
+        """Write number, side and score at the box's top left corner, kept inside the picture."""
+        median_mm = 1000 * float(np.median(hand.joints_std))
+        text = f"{index}: {hand.side} {hand.score:.2f}  ±{median_mm:.1f} mm"
+        x, y = hand.box_xyxy_px[:2] * scale
+        self.text((float(x), float(y) - 30 * self.unit), text)
+
+    def legend(self, limit_mm: float) -> None:
+        """Draw the colour scale in mm at the bottom left."""
+        unit, (width, height) = self.unit, self.size
+        bar, thick, left = 190 * unit, 13 * unit, 14 * unit
+        bottom = height - 14 * unit
+        top = bottom - 76 * unit
+        if width < bar + 2 * left or top < 0:
+            return  # a sliver of a picture: better no legend than one over everything
+        self.draw.rectangle((left / 2, top, left * 1.5 + bar, bottom + left / 2), (0, 0, 0, 150))
+        ramp = uncertainty_colors(np.linspace(0, limit_mm, 64), limit_mm).astype(int)
+        for step, (red, green, blue) in enumerate(ramp):
+            x = left + bar * step / 64
+            box = (x, top + 27 * unit, x + bar / 64 + 1, top + 27 * unit + thick)
+            self.draw.rectangle(box, (int(red), int(green), int(blue), 255))
+        self.draw.text((left, top + 2 * unit), "std per axis, circles too", (255, 255, 255, 255), self.font)
+        for fraction, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
+            number = f"{fraction * limit_mm:g}" + (" mm" if fraction == 1 else "")
+            place = (left + bar * fraction, top + 46 * unit)
+            self.draw.text(place, number, (255, 255, 255, 255), self.font, anchor=anchor)
+
+    def text(self, place: tuple[float, float], text: str) -> None:
+        """Write white on a dark plate, moved so far that all of it lies in the picture."""
+        x0, y0, x1, y1 = self.draw.textbbox((0, 0), text, self.font)
+        margin = 4 * self.unit
+        x = max(margin, min(place[0], self.size[0] - (x1 - x0) - 2 * margin))
+        y = max(margin, min(place[1], self.size[1] - (y1 - y0) - 2 * margin))
+        plate = (x - margin, y - margin, x + x1 - x0 + margin, y + y1 - y0 + margin)
+        self.draw.rectangle(plate, (0, 0, 0, 165))
+        self.draw.text((x - x0, y - y0), text, (255, 255, 255, 255), self.font)
+
+
+def _finger_color(joint: int) -> tuple[int, int, int]:
+    """Return the RGB colour of a joint's finger; the wrist has its own."""
+    return _FINGER_COLORS[(joint + 3) // 4]

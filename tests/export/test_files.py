@@ -1,0 +1,72 @@
+"""Writing is all or nothing."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from amvur.errors import InputError, OutputError
+from amvur.export import read_glb, write_file, write_files
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_full_disk_half_way_leaves_everything_as_it_was(tmp_path, monkeypatch):
+    write_files({tmp_path / "a.json": b"old a", tmp_path / "b.glb": b"old b"})
+    original = Path.write_bytes
+
+    def full(self, data):
+        if data == b"new b":
+            original(self, data[:2])
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return original(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"b\.glb.*No space.*free some space"):
+        write_files({tmp_path / "a.json": b"new a", tmp_path / "b.glb": b"new b"})
+    assert contents(tmp_path) == {"a.json": b"old a", "b.glb": b"old b"}
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, MemoryError])
+def test_an_interruption_leaves_no_temporary_file(tmp_path, monkeypatch, interruption):
+    write_file(tmp_path / "a.json", b"old")
+
+    def interrupt(*_):
+        raise interruption
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(interruption):
+        write_file(tmp_path / "a.json", b"new")
+    assert contents(tmp_path) == {"a.json": b"old"}
+
+
+def test_a_file_in_the_way_of_a_folder_is_explained(tmp_path):
+    (tmp_path / "output").write_text("a file")
+    with pytest.raises(OutputError, match=r"output.*choose another folder"):
+        write_file(tmp_path / "output" / "a.json", b"x")
+
+
+def test_a_folder_in_the_way_of_a_file_is_explained(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(OutputError, match=r"a\.json"):
+        write_file(tmp_path / "a.json", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_name_that_is_too_long_is_explained(tmp_path):
+    with pytest.raises(OutputError, match="rename"):
+        write_file(tmp_path / ("x" * 300 + ".json"), b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"glTF", b"glTF" + bytes(40), b"not a mesh, but long enough to be one"]
+)
+def test_damaged_glb_is_refused_with_the_path(tmp_path, data):
+    path = tmp_path / "bad.glb"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"bad\.glb"):
+        read_glb(path)

@@ -1,0 +1,111 @@
+"""Cameras against the formula written out, and laws of projection."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from amvur.geometry.cameras import (
+    intrinsics_from_fov,
+    mirror_intrinsics,
+    project,
+    project_weak_perspective,
+)
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def random_camera(rng):
+    fx, fy = rng.uniform(200, 900, 2)
+    return np.array([[fx, rng.normal(), rng.uniform(50, 500)], [0, fy, rng.uniform(50, 500)], [0, 0, 1]])
+
+
+def points_in_front(rng, *shape):
+    return rng.normal(size=(*shape, 3)) * 0.1 + [0, 0, 0.6]
+
+
+@settings(deadline=None, max_examples=30)
+@given(SEEDS)
+def test_project_is_the_pinhole_formula(seed):
+    rng = np.random.default_rng(seed)
+    k, points = random_camera(rng), points_in_front(rng, 6)
+    x, y, z = points.T
+    expected = np.stack([(k[0, 0] * x + k[0, 1] * y) / z + k[0, 2], k[1, 1] * y / z + k[1, 2]], 1)
+    ours = project(torch.as_tensor(points), torch.as_tensor(k))
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)
+
+
+def test_project_batches_and_broadcasts(rng):
+    cameras = torch.as_tensor(np.stack([random_camera(rng) for _ in range(3)]))
+    points = torch.as_tensor(points_in_front(rng, 3, 5))
+    whole = project(points, cameras)
+    for i in range(3):
+        np.testing.assert_allclose(whole[i], project(points[i], cameras[i]), rtol=1e-14)
+    one = project(points, cameras[:1])
+    np.testing.assert_allclose(one[2], project(points[2], cameras[0]), rtol=1e-14)
+
+
+def test_project_gradient(rng):
+    points = torch.as_tensor(points_in_front(rng, 2, 3)).requires_grad_()
+    camera = torch.as_tensor(random_camera(rng)).expand(2, 3, 3).clone().requires_grad_()
+    assert torch.autograd.gradcheck(project, (points, camera))
+
+
+def test_weak_perspective_is_the_papers_formula(rng):
+    points, scale = rng.normal(size=(4, 7, 3)), rng.uniform(500, 900, 4)
+    rotation, shift = Rotation.random(4, random_state=3).as_matrix(), rng.normal(size=(4, 2))
+    ours = project_weak_perspective(*(torch.as_tensor(a) for a in (points, scale, rotation, shift)))
+    for i in range(4):
+        for j in range(7):
+            expected = scale[i] * (rotation[i] @ points[i, j])[:2] + shift[i]
+            np.testing.assert_allclose(ours[i, j], expected, rtol=1e-12, atol=1e-9)
+
+
+def test_weak_perspective_is_the_limit_of_the_pinhole(rng):
+    """Far away, with the focal length growing along, both are the same picture."""
+    points, depth, scale = rng.normal(size=(1, 9, 3)) * 0.1, 1e6, 700.0
+    k = torch.tensor([[[scale * depth, 0, 120.0], [0, scale * depth, 90.0], [0, 0, 1]]], dtype=torch.float64)
+    pinhole = project(torch.as_tensor(points + np.array([0, 0, depth])), k)
+    weak = project_weak_perspective(
+        torch.as_tensor(points),
+        torch.full((1,), scale, dtype=torch.float64),
+        torch.eye(3, dtype=torch.float64)[None],
+        torch.tensor([[120.0, 90.0]], dtype=torch.float64),
+    )
+    np.testing.assert_allclose(pinhole, weak, atol=1e-3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (300, 300)])
+@pytest.mark.parametrize("fov_deg", [30.0, 60.0, 90.0])
+def test_fov_spans_the_longer_side(width, height, fov_deg):
+    k = intrinsics_from_fov(fov_deg, width, height)
+    half = math.radians(fov_deg) / 2
+    edge = torch.tensor(
+        [[math.tan(half), 0, 1.0], [0, math.tan(half), 1.0], [0, 0, 1.0]], dtype=torch.float64
+    )
+    pixels = project(edge, k).numpy()
+    longer = 0 if width >= height else 1
+    np.testing.assert_allclose(pixels[longer, longer], max(width, height))
+    np.testing.assert_allclose(pixels[2], [width / 2, height / 2])
+
+
+@settings(deadline=None, max_examples=30)
+@given(SEEDS, st.integers(1, 4000))
+def test_mirrored_camera_sees_the_mirrored_hand_in_the_mirrored_picture(seed, width):
+    rng = np.random.default_rng(seed)
+    k, points = torch.as_tensor(random_camera(rng)), torch.as_tensor(points_in_front(rng, 5))
+    mirrored = project(points * torch.tensor([-1.0, 1, 1]), mirror_intrinsics(k, width))
+    expected = project(points, k)
+    np.testing.assert_allclose(mirrored[:, 0], width - expected[:, 0], atol=1e-8)
+    np.testing.assert_allclose(mirrored[:, 1], expected[:, 1], atol=1e-8)
+
+
+@settings(deadline=None, max_examples=20)
+@given(SEEDS, st.integers(1, 4000))
+def test_mirror_twice_is_the_identity(seed, width):
+    k = torch.as_tensor(random_camera(np.random.default_rng(seed)))
+    np.testing.assert_allclose(mirror_intrinsics(mirror_intrinsics(k, width), width), k, atol=1e-9)
