@@ -45,7 +45,7 @@ def main() -> None:
     args = parser.parse_args()
     seeds = range(args.seed, args.seed + args.count)
     study = collect(observe(seeds))
-    offsets = np.stack([fit_offsets(study), fit_offsets_3d(study)])
+    offsets = fit_offsets(study)
     result = estimate_noise(study, offsets)
     result["source"] = (
         f"scripts/learn_detector_convention.py --count {args.count} --seed {args.seed}: mediapipe 0.10.21 on "
@@ -106,31 +106,9 @@ def fit_offsets(study: Study, steps: int = 12) -> np.ndarray:
     return offsets
 
 
-def fit_offsets_3d(study: Study, steps: int = 60) -> np.ndarray:
-    """Return (21,3) offsets (m) that bring joints onto the 3D landmarks, each hand up to a similarity.
-
-    Alternates Procrustes alignment with the (Cauchy-weighted, shrunk) mean residual in bones' frames.
-    The residual is measured at the landmarks' scale, so that shrinking the hand cannot lower it, and
-    offsets are kept from scaling the whole hand, which the alignment would undo.
-    """
-    offsets = np.zeros((21, 3))
-    length = study.joints - study.joints.mean(1, keepdims=True)
-    growth = (np.swapaxes(study.rotation, -1, -2) @ length[..., None])[..., 0].mean(0)
-    growth /= np.linalg.norm(growth)
-    for _ in range(steps):
-        points = study.joints + (study.rotation @ offsets[..., None])[..., 0]
-        moved = align_similarity(torch.as_tensor(study.landmarks_3d), torch.as_tensor(points)).numpy()
-        residual = (np.swapaxes(study.rotation, -1, -2) @ (moved - points)[..., None])[..., 0]
-        scale = 1.4826 * np.median(np.abs(residual), axis=(0, 2))
-        weight = 1 / (1 + (residual**2).sum(-1) / (2 * scale) ** 2)
-        offsets = offsets + 0.5 * (weight[..., None] * residual).sum(0) / weight.sum(0)[:, None]
-        offsets = offsets - (offsets * growth).sum() * growth
-    return offsets
-
-
 def estimate_noise(study: Study, offsets: np.ndarray) -> dict[str, object]:
     """Return robust scales of 2D (of size), depth (of size, after its gain) and 3D (m) landmarks."""
-    points, modelled = (study.joints + (study.rotation @ o[..., None])[..., 0] for o in offsets)
+    points = study.joints + (study.rotation @ offsets[..., None])[..., 0]
     size = study.size_px[:, None]
     residual = (study.observed_px - project(points, study.intrinsics)) / size[..., None]
     focal = study.intrinsics[:, 0, 0][:, None]
@@ -141,13 +119,13 @@ def estimate_noise(study: Study, offsets: np.ndarray) -> dict[str, object]:
         error = true_depth - gain * depth
         weight = 1 / (1 + (error / (1.4826 * np.median(np.abs(error)))) ** 2)
         gain = float((weight * depth * true_depth).sum() / (weight * depth**2).sum())
-    marks = align_similarity(torch.as_tensor(study.landmarks_3d), torch.as_tensor(modelled)).numpy()
+    marks = align_similarity(torch.as_tensor(study.landmarks_3d), torch.as_tensor(points)).numpy()
     return {
         "offsets_m": np.round(offsets, 5).tolist(),
         "joints_2d_scale": np.round(_robust_scale(residual, (0, 2)), 5).tolist(),
         "depth_scale": np.round(_robust_scale(true_depth - gain * depth, 0), 5).tolist(),
         "depth_gain": round(gain, 4),
-        "landmarks_3d_scale_m": np.round(_robust_scale(marks - modelled, (0, 2)), 5).tolist(),
+        "landmarks_3d_scale_m": np.round(_robust_scale(marks - points, (0, 2)), 5).tolist(),
     }
 
 

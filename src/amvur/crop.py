@@ -109,18 +109,25 @@ class CropTransform:
         x, y, side = (factor * value for value in (self.center_x_px, self.center_y_px, self.side_px))
         return replace(self, center_x_px=x, center_y_px=y, side_px=side)
 
+    def touches(self, image_shape: tuple[int, ...]) -> bool:
+        """Whether the upright box around the square overlaps an image of this shape (H, W, ...)."""
+        half, (height, width) = self._half_width, image_shape[:2]
+        return -half < self.center_x_px < width + half and -half < self.center_y_px < height + half
+
+    @property
+    def _half_width(self) -> float:
+        """Half the side of the upright box around the square, in image pixels."""
+        return self.side_px / 2 * (abs(math.cos(self.rotation_rad)) + abs(math.sin(self.rotation_rad)))
+
     def warp(self, image: RgbImage, border: Border = "replicate") -> SquareImage:
         """Cut the crop out of the image, averaging where it shrinks and interpolating linearly elsewhere.
 
         `border` says what lies outside of the image: its outermost pixels again, or black. Raises
         `InputError` for a crop that misses the image altogether.
         """
-        half = self.side_px / 2 * (abs(math.cos(self.rotation_rad)) + abs(math.sin(self.rotation_rad)))
-        if not (
-            -half < self.center_x_px < image.shape[1] + half
-            and -half < self.center_y_px < image.shape[0] + half
-        ):
+        if not self.touches(image.shape):
             raise InputError(f"{self} misses the image of {image.shape[1]}×{image.shape[0]} pixels.")
+        half = self._half_width
         x_range = _covered(self.center_x_px - half, self.center_x_px + half, image.shape[1])
         y_range = _covered(self.center_y_px - half, self.center_y_px + half, image.shape[0])
         part = Image.fromarray(np.ascontiguousarray(image[slice(*y_range), slice(*x_range)]))
@@ -154,7 +161,7 @@ def _margins(
     crop: CropTransform, origin: tuple[int, int], shape: tuple[int, ...], factor: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """How many (shrunk) pixels to add above and below, left and right, so that the crop lies inside."""
-    half = crop.side_px / 2 * (abs(math.cos(crop.rotation_rad)) + abs(math.sin(crop.rotation_rad)))
+    half = crop._half_width
 
     def axis(center: float, start: int, length: int) -> tuple[int, int]:
         low, high = (center - half - start) / factor, (center + half - start) / factor

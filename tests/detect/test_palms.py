@@ -129,3 +129,8 @@ def test_a_view_gives_what_the_image_gives():
         difference = view.warp(crop).astype(int) - crop.warp(image)
         assert np.abs(difference).max() <= (0 if side < 64 else 25)
         assert abs(difference.mean()) < 1
+
+
+def test_beside_the_image_a_view_is_black():
+    view = View(np.full((50, 60, 3), 200, np.uint8))
+    assert (view.warp(CropTransform(30.0, 100.0, 20.0, 24)) == 0).all()

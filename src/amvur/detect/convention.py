@@ -21,15 +21,14 @@ from amvur.errors import DetectorError
 class LandmarkConvention:
     """Offsets and errors of a detector's 21 landmarks.
 
-    `offsets_m` lie in the rest frame of the bone that carries the joint, for a hand of mean size: first
-    those of the landmarks in the picture, then those of the 3D landmarks, which differ.
+    `offsets_m` lie in the rest frame of the bone that carries the joint, for a hand of mean size.
     Scales are standard deviations per axis: of 2D landmarks and of depth as fractions of the hand's
     size in the picture (the longer side of its landmarks' box), of 3D landmarks in metres.
     `depth_gain` is the factor by which the detector's depth understates the true one.
     """
 
     name: str
-    offsets_m: Float64[np.ndarray, "2 21 3"]
+    offsets_m: Float64[np.ndarray, "21 3"]
     joints_2d_scale: Float64[np.ndarray, "21"]
     depth_scale: Float64[np.ndarray, "21"]
     depth_gain: float

@@ -1,9 +1,10 @@
 """The default detector: MediaPipe's palm and landmark networks, looked through several times.
 
-The palm network sees the whole image, twice; where that finds nothing, doubtful palms and turned pictures
-count too; where all hands are small, so do parts of the image. Around each palm the landmark network looks
-at a square, then at the square its landmarks define, and at slightly changed and mirrored ones: their median
-is more accurate than one look, and their spread says where the network is unsure.
+The palm network sees the whole image at two sizes, and doubtful palms are followed after the better ones.
+Where that finds nothing, turned pictures count too; where all hands are small, so do parts of the image.
+Around each palm the landmark network looks at a square, then at the square its landmarks define, and at
+slightly changed and mirrored ones: their median is more accurate than one look, and their spread says where
+the network is unsure.
 """
 
 from __future__ import annotations
@@ -43,9 +44,11 @@ from amvur.structures import HandDetection, RgbImage
 _HOPELESS = 0.1
 """A square whose presence score is below this is not looked at again."""
 _HESITANT_PALM = 0.1
-"""The lowest palm score that is followed where no better palm led to a hand."""
-_TILE_PALM, _TILE_SCORE = 0.5, 0.75
-"""Parts of an image give many more chances of a false hand, so more is asked of a hand found there."""
+"""The lowest palm score that is followed at all, once the better palms were."""
+_TILE_PALM = 0.5
+"""The lowest score of a palm in a part of an image that is followed (MediaPipe's own default)."""
+_RETRY_SCORE = 0.75
+"""The lowest score of a further hand, or one in a part of an image: more looks are more chances to err."""
 
 
 @dataclass(frozen=True)
@@ -153,14 +156,18 @@ class MediaPipeDetector:
         config, shape = self.config, view.shape
         palms = self._find_palms(view, [whole(shape), whole(shape, zoom=0.6)])
         hands = self._follow(view, palms, [], config.palm_threshold, config.threshold)
-        if not hands:
+        strict = max(_RETRY_SCORE, config.threshold)
+        if hands:
+            others = [palm for palm in palms if not any(_inside(palm, hand) for hand in hands)]
+            hands = self._follow(view, others, hands, _HESITANT_PALM, strict)
+        else:
             palms += self._find_palms(view, [whole(shape, turn_deg=turn) for turn in (90.0, -90.0)])
             hands = self._follow(view, palms, hands, _HESITANT_PALM, config.threshold)
         for level in range(1, config.tile_levels + 1):
             side = max(shape[:2]) / 2**level
             if side > PALM_INPUT_PX / 2 and all(extent(hand) < side / 2 for hand in hands):
                 palms = self._find_palms(view, tiles(shape, side))
-                hands = self._follow(view, palms, hands, _TILE_PALM, max(_TILE_SCORE, config.threshold))
+                hands = self._follow(view, palms, hands, _TILE_PALM, strict)
         return sorted(hands, key=lambda hand: -hand.score)
 
     def _detect_in_box(self, view: View, box: Float[np.ndarray, "4"]) -> HandDetection:
@@ -229,6 +236,12 @@ class MediaPipeDetector:
     def _detect_at(self, view: View, crop: CropTransform) -> HandDetection:
         looks = [self._look(view, jitter(crop, run)) for run in range(self.config.runs)]
         return combine_looks(looks, view.shape)
+
+
+def _inside(palm: Palm, hand: HandDetection) -> bool:
+    """Whether a palm's centre lies in the box of a hand."""
+    low, high = hand.box_xyxy_px[:2], hand.box_xyxy_px[2:]
+    return bool(np.all((palm.center_px > low) & (palm.center_px < high)))
 
 
 def _claim(look: Look, box_xyxy_px: Float[np.ndarray, "4"]) -> float:

@@ -24,7 +24,12 @@ class View:
         self._levels = [image]
 
     def warp(self, crop: CropTransform, border: Border = "replicate") -> SquareImage:
-        """Cut `crop` out of the coarsest level that still has all of its detail."""
+        """Cut `crop` out of the coarsest level that still has all of its detail; black beside the image.
+
+        The networks see palms and hands in the border around an image too, where there is nothing to find.
+        """
+        if not crop.touches(self.shape):
+            return np.zeros((crop.size_px, crop.size_px, 3), np.uint8)
         level = max(0, math.floor(math.log2(1 / crop.scale)))
         while len(self._levels) <= level and max(self._levels[-1].shape[:2]) > 1:
             finer = Image.fromarray(np.ascontiguousarray(self._levels[-1]))

@@ -1,8 +1,7 @@
 """Landmarks fixed to the bones of a hand and their analytic Jacobian, without building the mesh.
 
 A detector's landmark k sits at the model's joint k plus a constant offset in its bone's rest frame:
-`offsets` (S,21,3) metres, one set for each of the S kinds of landmarks that the detector gives, zero
-for the model's own convention.
+`offsets` (21,3) metres, zero for the model's own convention.
 """
 
 from __future__ import annotations
@@ -38,45 +37,41 @@ class LandmarkChain:
 
     pivots: Float[Tensor, "16 3"]
     pivot_dirs: Float[Tensor, "16 3 10"]
-    local: Float[Tensor, "N 3"]
-    local_dirs: Float[Tensor, "N 3 10"]
-    bones: list[int]
-    carries: Bool[Tensor, "N 16"]
+    local: Float[Tensor, "21 3"]
+    local_dirs: Float[Tensor, "21 3 10"]
+    carries: Bool[Tensor, "21 16"]
     levels: list[tuple[list[int], list[int]]]
 
 
-def make_chain(model: HandModel, offsets: Float[Tensor, "S 21 3"]) -> LandmarkChain:
-    """Collect the arrays of `model` for N = 21 S landmarks that lie `offsets` (m) from its joints."""
-    sets = len(offsets)
-    bones = list(JOINT_BONES) * sets
+def make_chain(model: HandModel, offsets: Float[Tensor, "21 3"]) -> LandmarkChain:
+    """Collect the arrays of `model` for landmarks that lie `offsets` (m) from its joints."""
+    bones = list(JOINT_BONES)
     pivots = model.joint_template[list(BONE_JOINTS)]
     pivot_dirs = model.joint_shapedirs[list(BONE_JOINTS)]
-    carries = torch.zeros(len(bones), N_BONES, dtype=torch.bool, device=pivots.device)
-    for landmark, carrier in enumerate(bones):
+    carries = torch.zeros(21, N_BONES, dtype=torch.bool, device=pivots.device)
+    for joint, carrier in enumerate(bones):
         bone = carrier
         while bone >= 0:
-            carries[landmark, bone] = True
+            carries[joint, bone] = True
             bone = model.parents[bone]
-    joints = model.joint_template.repeat(sets, 1)
     return LandmarkChain(
         pivots=pivots,
         pivot_dirs=pivot_dirs,
-        local=joints - pivots[bones] + offsets.to(pivots).flatten(0, 1),
-        local_dirs=model.joint_shapedirs.repeat(sets, 1, 1) - pivot_dirs[bones],
-        bones=bones,
+        local=model.joint_template - pivots[bones] + offsets.to(pivots),
+        local_dirs=model.joint_shapedirs - pivot_dirs[bones],
         carries=carries,
         levels=bone_levels(model.parents),
     )
 
 
-def landmarks(chain: LandmarkChain, state: HandState) -> Float[Tensor, "B N 3"]:
+def landmarks(chain: LandmarkChain, state: HandState) -> Float[Tensor, "B 21 3"]:
     """Return the landmarks (m, camera frame) of hands in `state`."""
     return _pose(chain, state)[0]
 
 
 def landmarks_and_jacobian(
     chain: LandmarkChain, state: HandState
-) -> tuple[Float[Tensor, "B N 3"], Float[Tensor, "B N 3 61"]]:
+) -> tuple[Float[Tensor, "B 21 3"], Float[Tensor, "B 21 3 61"]]:
     """Return the landmarks and their derivative by the 61 parameters.
 
     A turn `exp(d)` of bone b in its own frame moves a landmark p that b carries by
@@ -85,7 +80,7 @@ def landmarks_and_jacobian(
     points, rotation, origin, betas_jacobian = _pose(chain, state)
     batch = points.shape[0]
     arm = (points[:, :, None] - origin[:, None]) * chain.carries[..., None]
-    # Columns of R_b crossed with the arm: (B,N,16,axis,3), then axis last.
+    # Columns of R_b crossed with the arm: (B,21,16,axis,3), then axis last.
     axes = rotation.transpose(-1, -2)[:, None].expand(-1, points.shape[1], -1, -1, -1)
     turns = torch.linalg.cross(axes, arm[..., None, :].expand_as(axes))
     jacobian = points.new_empty(batch, points.shape[1], 3, N_PARAMETERS)
@@ -98,10 +93,10 @@ def landmarks_and_jacobian(
 def _pose(
     chain: LandmarkChain, state: HandState
 ) -> tuple[
-    Float[Tensor, "B N 3"], Float[Tensor, "B 16 3 3"], Float[Tensor, "B 16 3"], Float[Tensor, "B N 3 10"]
+    Float[Tensor, "B 21 3"], Float[Tensor, "B 16 3 3"], Float[Tensor, "B 16 3"], Float[Tensor, "B 21 3 10"]
 ]:
     """Run the chain: landmarks, bone rotations and origins, landmarks' derivative by betas."""
-    bones = chain.bones
+    bones = list(JOINT_BONES)
     pivots = chain.pivots + (chain.pivot_dirs @ state.betas[:, None, :, None])[..., 0]
     rotation = state.rotations.clone()
     origin = pivots + state.transl[:, None]

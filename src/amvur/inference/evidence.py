@@ -129,7 +129,7 @@ def start_states(
     repeated = repeat(evidence, n_starts)
     points = landmarks(chain, state)
     if tilts is None:
-        turn = rotation_between(points[:, 21:][:, _PALM], repeated.landmarks_3d[:, _PALM])
+        turn = rotation_between(points[:, _PALM], repeated.landmarks_3d[:, _PALM])
     else:
         palm = points[:, _PALM]
         palm = points[:, _PALM]

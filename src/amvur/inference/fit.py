@@ -95,7 +95,7 @@ def solve_translation(
 
     Each joint says `(u - cx) (Z + tz) = fx (X + tx)`, likewise in y: weighted least squares in t.
     """
-    points = landmarks(chain, state)[:, :21] - state.transl[:, None]
+    points = landmarks(chain, state) - state.transl[:, None]
     focal = evidence.intrinsics[:, None, (0, 1), (0, 1)]
     ray = (evidence.joints_2d - evidence.intrinsics[:, None, :2, 2]) / focal
     zero, one = torch.zeros_like(ray[..., 0]), torch.ones_like(ray[..., 0])

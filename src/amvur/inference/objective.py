@@ -60,15 +60,13 @@ def quadratic(
     to the parameters by one product with the Jacobian.
     """
     points, jacobian = landmarks_and_jacobian(chain, state)
-    pictured, modelled = points[:, :21], points[:, 21:]
-    projection, depth = _projection_term(pictured, evidence), _depth_term(pictured, evidence)
-    shape = _shape_term(modelled, evidence)
+    projection, depth = _projection_term(points, evidence), _depth_term(points, evidence)
+    shape = _shape_term(points, evidence)
     flat = jacobian.flatten(1, 2)
-    stiffness = torch.cat([projection.stiffness, shape.stiffness], 1)
-    force = torch.cat([projection.force + depth.force, shape.force], 1)
+    stiffness, force = projection.stiffness + shape.stiffness, projection.force + depth.force + shape.force
     curvature = flat.transpose(-1, -2) @ (stiffness @ jacobian).flatten(1, 2)
-    depth_rows = depth.rows @ jacobian[:, :21, 2]
-    similarity_rows = shape.rows @ jacobian[:, 21:].flatten(1, 2)
+    depth_rows = depth.rows @ jacobian[:, :, 2]
+    similarity_rows = shape.rows @ flat
     curvature = curvature + depth_rows.transpose(-1, -2) @ depth_rows
     curvature = curvature - similarity_rows.transpose(-1, -2) @ similarity_rows
     gradient = (flat.transpose(-1, -2) @ force.flatten(1)[..., None])[..., 0]
