@@ -13,6 +13,7 @@ from multiprocessing import get_context
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
+from skin import SkinPattern, make_pattern, paint
 
 from amvur.detect.mediapipe_hands import MediaPipeDetector
 from amvur.geometry.rotations import axis_angle_to_matrix
@@ -24,7 +25,6 @@ from amvur.render import Lighting, render_hand
 from amvur.structures import HandDetection
 
 SIZE_PX = 256
-_SKIN = np.array([[0.96, 0.83, 0.75], [0.88, 0.68, 0.56], [0.72, 0.52, 0.40], [0.50, 0.34, 0.25], [0.33, 0.22, 0.17]])
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ def observe(seeds: Sequence[int], workers: int = 2) -> list[Observation]:
 def _observe(seeds: Sequence[int]) -> list[Observation]:
     torch.set_num_threads(1)
     model = HandModel(load_open_hand("right"), torch.float64)
-    prior = make_prior(model)
+    prior, pattern = make_prior(model), make_pattern(model)
     observations = []
     with MediaPipeDetector() as detector:
         for seed in seeds:
-            rendered = render_random_hand(model, prior, seed)
+            rendered = render_random_hand(model, prior, pattern, seed)
             hands = [h for h in detector.detect(rendered.image) if h.side == "right"]
             if hands and _on_target(rendered, hands[0]):
                 small = np.zeros((0, 0, 3), np.uint8)
@@ -83,7 +83,7 @@ def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
-def render_random_hand(model: HandModel, prior: HandPrior, seed: int) -> RenderedHand:
+def render_random_hand(model: HandModel, prior: HandPrior, pattern: SkinPattern, seed: int) -> RenderedHand:
     """Draw and render hand number `seed`: the same seed gives the same picture."""
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -99,7 +99,7 @@ def render_random_hand(model: HandModel, prior: HandPrior, seed: int) -> Rendere
     transl = _place(mesh.joints[0].numpy(), focal, rng)
     state = HandState(rotations, betas, torch.as_tensor(transl)[None])
     mesh = model.from_matrices(rotations, betas, state.transl)
-    image = _picture(model, mesh, intrinsics, rng)
+    image = _picture(model, pattern, mesh, intrinsics, rng)
     return RenderedHand(seed, image, intrinsics, state, mesh, angles[0].numpy())
 
 
@@ -119,10 +119,10 @@ def _place(joints: np.ndarray, focal: float, rng: np.random.Generator) -> np.nda
     return np.array([shift[0] - middle[0], shift[1] - middle[1], depth - middle[2]])
 
 
-def _picture(model: HandModel, mesh: HandMesh, intrinsics: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    position = rng.uniform(0, len(_SKIN) - 1)
-    tone = np.stack([np.interp(position, range(len(_SKIN)), _SKIN[:, c]) for c in range(3)])
-    vertices, faces, colors = _with_forearm(model, mesh, tone, rng)
+def _picture(
+    model: HandModel, pattern: SkinPattern, mesh: HandMesh, intrinsics: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    vertices, faces, colors = with_forearm(model, pattern, mesh, rng)
     light = Lighting(
         torch.as_tensor(rng.normal(size=(1, 3, 3)) + [0, -0.5, -1.0]).float(),
         torch.as_tensor(rng.uniform(0.1, 0.6, (1, 3, 1)) * rng.uniform(0.85, 1.15, (1, 3, 3))).float(),
@@ -152,13 +152,14 @@ def _background(rng: np.random.Generator) -> np.ndarray:
     return np.clip(rng.uniform(0.15, 0.85, 3) + noise * rng.uniform(0.05, 0.3), 0, 1)
 
 
-def _with_forearm(
-    model: HandModel, mesh: HandMesh, tone: np.ndarray, rng: np.random.Generator
+def with_forearm(
+    model: HandModel, pattern: SkinPattern, mesh: HandMesh, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return vertices, faces and colors of the hand with a tube grown from its wrist's rim."""
-    vertices, faces = mesh.vertices[0], model.faces
+    """Return vertices, faces and colors of the painted hand with a tube grown from its wrist's rim."""
+    colors = torch.as_tensor(paint(pattern, rng))
+    vertices = torch.as_tensor(pattern.refine @ mesh.vertices[0].numpy())
     rim = torch.as_tensor(wrist_rim(model))
-    ring = vertices[rim]
+    ring = mesh.vertices[0, rim]
     wrist = ring.mean(0)
     direction = wrist - mesh.joints[0, [5, 9, 13, 17]].mean(0)
     bend = axis_angle_to_matrix(torch.as_tensor(rng.normal(0, 0.25, 3)))
@@ -172,9 +173,8 @@ def _with_forearm(
     a, b = index[:-1], index[1:]
     a2, b2 = a.roll(-1, 1), b.roll(-1, 1)
     quads = torch.cat([torch.stack([a, b, a2], -1).view(-1, 3), torch.stack([a2, b, b2], -1).view(-1, 3)])
-    colors = torch.as_tensor(_skin_colors(model, tone, rng))
     arm = colors[rim].repeat(len(steps), 1)
-    return torch.cat([vertices, tube]), torch.cat([faces, quads]), torch.cat([colors, arm])
+    return torch.cat([vertices, tube]), torch.cat([pattern.faces, quads]), torch.cat([colors, arm])
 
 
 def wrist_rim(model: HandModel) -> list[int]:
@@ -189,12 +189,3 @@ def wrist_rim(model: HandModel) -> list[int]:
     while following[ring[-1]] != ring[0]:
         ring.append(following[ring[-1]])
     return ring
-
-
-def _skin_colors(model: HandModel, tone: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return vertex colors (V,3): redder fingertips, slight blotches."""
-    vertices = model.v_template.numpy()
-    tips = vertices[model.tip_vertices.numpy()]
-    near = np.exp(-((vertices[:, None] - tips) ** 2).sum(-1).min(-1) / 0.015**2)
-    blotch = rng.normal(0, 0.01, (len(vertices), 1))
-    return np.clip(tone + near[:, None] * [0.03, -0.04, -0.03] + blotch, 0.02, 1)

@@ -9,6 +9,7 @@ import pkgutil
 
 import numpy as np
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 # numba compiles these functions and cannot see through a wrapper around them.
@@ -20,6 +21,9 @@ def _checked_modules():
     names = {f"amvur.{module.name}" for module in pkgutil.iter_modules(package.submodule_search_locations)}
     return sorted(names - COMPILED)
 
+
+# Many small tensors: a second thread costs more than it gives, much more on a busy machine.
+torch.set_num_threads(1)
 
 install_import_hook(_checked_modules(), "type_checker.checked")
 

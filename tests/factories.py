@@ -1,4 +1,4 @@
-"""A made-up but consistent hand for tests of everything that comes after the reconstruction."""
+"""Made-up but consistent hands: a reconstruction for what comes after it, a hand model of random numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from amvur.hand.joints import BONE_JOINTS, BONE_NAMES, BONE_PARENTS, JOINT_BONES, JOINT_PARENTS
+from amvur.hand.joints import BONE_JOINTS, BONE_NAMES, BONE_PARENTS, JOINT_BONES, JOINT_PARENTS, TIP_JOINTS
+from amvur.hand.model import HandModelArrays
 from amvur.structures import Camera, HandParameters, HandReconstruction, HandSamples, Side, Skeleton
 
 _DIRECTIONS_DEG = (-50, -12, 0, 11, 24)  # thumb to little, from the hand's long axis
@@ -32,6 +33,37 @@ class FakePosterior:
         return HandSamples(
             (self.vertices + noise).astype(np.float32), (self.joints + noise).astype(np.float32)
         )
+
+
+def random_hand(seed: int = 0, vertices: int = 23) -> HandModelArrays:
+    """A hand model of random numbers with all the properties that the model relies on."""
+    rng = np.random.default_rng(seed)
+    tips = rng.permutation(vertices)[:5]
+    template = rng.normal(size=(vertices, 3)) * 0.05
+    shapedirs = rng.normal(size=(vertices, 3, 10)) * 0.005
+    joint_template, joint_shapedirs = rng.normal(size=(21, 3)) * 0.05, rng.normal(size=(21, 3, 10)) * 0.005
+    joint_template[list(TIP_JOINTS)], joint_shapedirs[list(TIP_JOINTS)] = template[tips], shapedirs[tips]
+    weights = rng.uniform(size=(vertices, 16)) ** 4
+    regressor = rng.uniform(size=(21, vertices)) ** 4
+    return HandModelArrays(
+        name="random",
+        side="right",
+        v_template=template,
+        faces=rng.integers(0, vertices, (30, 3)),
+        shapedirs=shapedirs,
+        posedirs=rng.normal(size=(vertices, 3, 135)) * 0.002,
+        lbs_weights=weights / weights.sum(1, keepdims=True),
+        joint_template=joint_template,
+        joint_shapedirs=joint_shapedirs,
+        joint_regressor=regressor / regressor.sum(1, keepdims=True),
+        tip_vertices=tips,
+        parents=BONE_PARENTS,
+        pose_axes=Rotation.random(15, random_state=seed).as_matrix(),
+        pose_limits=np.tile([-1.0, 1.0], (15, 3, 1)),
+        rest_angles=rng.normal(size=(15, 3)) * 0.1,
+        pose_mean=rng.normal(size=45) * 0.2,
+        sha256="0" * 64,
+    )
 
 
 def rest_joints() -> np.ndarray:

@@ -5,48 +5,18 @@ import io
 import numpy as np
 import pytest
 import torch
+from factories import random_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.joints import BONE_JOINTS, BONE_PARENTS, JOINT_PARENTS, TIP_JOINTS
-from amvur.hand.model import HandModel, HandModelArrays, mirror_arrays
+from amvur.hand.model import HandModel, mirror_arrays
 from amvur.hand.open_hand import load_open_hand
 
 SEEDS = st.integers(0, 2**32 - 1)
 FLIP = np.array([-1.0, 1.0, 1.0])
-
-
-def random_hand(seed=0, vertices=23):
-    """A hand of random numbers with all the properties that the model relies on."""
-    rng = np.random.default_rng(seed)
-    tips = rng.permutation(vertices)[:5]
-    template = rng.normal(size=(vertices, 3)) * 0.05
-    shapedirs = rng.normal(size=(vertices, 3, 10)) * 0.005
-    joint_template, joint_shapedirs = rng.normal(size=(21, 3)) * 0.05, rng.normal(size=(21, 3, 10)) * 0.005
-    joint_template[list(TIP_JOINTS)], joint_shapedirs[list(TIP_JOINTS)] = template[tips], shapedirs[tips]
-    weights = rng.uniform(size=(vertices, 16)) ** 4
-    regressor = rng.uniform(size=(21, vertices)) ** 4
-    return HandModelArrays(
-        name="random",
-        side="right",
-        v_template=template,
-        faces=rng.integers(0, vertices, (30, 3)),
-        shapedirs=shapedirs,
-        posedirs=rng.normal(size=(vertices, 3, 135)) * 0.002,
-        lbs_weights=weights / weights.sum(1, keepdims=True),
-        joint_template=joint_template,
-        joint_shapedirs=joint_shapedirs,
-        joint_regressor=regressor / regressor.sum(1, keepdims=True),
-        tip_vertices=tips,
-        parents=BONE_PARENTS,
-        pose_axes=Rotation.random(15, random_state=seed).as_matrix(),
-        pose_limits=np.tile([-1.0, 1.0], (15, 3, 1)),
-        rest_angles=rng.normal(size=(15, 3)) * 0.1,
-        pose_mean=rng.normal(size=45) * 0.2,
-        sha256="0" * 64,
-    )
 
 
 @pytest.fixture(params=["random", "open right", "open left"])

@@ -61,7 +61,7 @@ class MediaPipeConfig:
     `tile_levels` says how far small hands are searched for: 0 not at all, 1 in halves, 2 in quarters.
     """
 
-    runs: int = 6
+    runs: int = 4
     threshold: float = 0.5
     palm_threshold: float = 0.3
     max_hands: int = 10

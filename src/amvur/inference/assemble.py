@@ -15,6 +15,7 @@ from amvur.hand.joints import BONE_JOINTS, BONE_NAMES
 from amvur.hand.landmarks import TRANSL, HandState
 from amvur.hand.model import HandMesh, HandModel
 from amvur.inference.calibration import Calibration
+from amvur.inference.camera import ASSUMED_LOG_FOCAL_STD
 from amvur.inference.posterior import STD_SAMPLES, LaplacePosterior, aligned_std, draw_meshes
 from amvur.inference.texture import sample_vertex_colors
 from amvur.structures import Camera, HandDetection, HandParameters, HandReconstruction, RgbImage, Skeleton
@@ -24,10 +25,11 @@ _MIRROR = np.array([-1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class FittedHand:
-    """One optimum with its inflated posterior, still a right hand."""
+    """One optimum with its inflated posterior, still a right hand, and what the inflation came from."""
 
     detection: HandDetection
     posterior: LaplacePosterior
+    features: Float[np.ndarray, "4"]
 
     @property
     def flip(self) -> Float[np.ndarray, "3"]:
@@ -63,7 +65,7 @@ def assemble(
         visible=visible,
         vertices_std=vertices_std,
         joints_std=joints_std,
-        parameters=_parameters(state, model, posterior, flip),
+        parameters=_parameters(fitted, camera),
         skeleton=_skeleton(mesh, model, flip),
         posterior=posterior,
     )
@@ -88,20 +90,23 @@ def _standard_deviations(
     return joints.astype(np.float32), vertices.astype(np.float32)
 
 
-def _parameters(
-    state: HandState, model: HandModel, posterior: LaplacePosterior, flip: Float[np.ndarray, "3"]
-) -> HandParameters:
+def _parameters(fitted: FittedHand, camera: Camera) -> HandParameters:
     """Return the parameters of the hand's own side: a mirrored rotation has y and z negated."""
+    posterior, flip = fitted.posterior, fitted.flip
+    model, state = posterior.model, posterior.state
     turn = flip if posterior.side == "right" else -flip
     axis_angle = matrix_to_axis_angle(state.rotations[0]).cpu().numpy()
     pose = axis_angle[1:].ravel() - model.pose_mean.double().cpu().numpy()
-    covariance = posterior.factor @ posterior.factor.T
+    variance = posterior.factor[TRANSL].square().sum(-1).cpu().numpy()
+    if camera.source == "assumed":
+        # Depth goes with the focal length; along the image axes the two cancel.
+        variance[2] += (ASSUMED_LOG_FOCAL_STD * float(state.transl[0, 2])) ** 2
     return HandParameters(
         global_orient=axis_angle[0] * turn,
         hand_pose=pose * np.tile(turn, 15),
         betas=state.betas[0].cpu().numpy().astype(np.float64),
         transl=state.transl[0].cpu().numpy() * flip,
-        transl_std=torch.diagonal(covariance[TRANSL, TRANSL]).sqrt().cpu().numpy(),
+        transl_std=np.sqrt(variance),
         hand_model=model.name,
     )
 

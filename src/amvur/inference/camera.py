@@ -6,20 +6,20 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from amvur.errors import InputError
 from amvur.geometry.cameras import intrinsics_from_fov
 from amvur.structures import Camera
 
-ASSUMED_FOV_DEG = 60.0
-"""Field of view over the longer side where nothing is given: between a phone's main lens and a webcam."""
+ASSUMED_FOV_DEG = 50.0
+"""Field of view over the longer side where nothing is given: a phone's main lens has 69°, a portrait lens
+28°, and many pictures are cropped."""
 ASSUMED_LOG_FOCAL_STD = 0.3
 """Standard deviation of ln(focal length) of an assumed camera: lenses differ, and pictures are cropped."""
 _HAND_SIZE_M = 0.17
 _USUAL_DISTANCE_M = 0.5
-_LOG_DISTANCE_STD = 0.4
+_LOG_DISTANCE_STD = 0.3
 
 
 def make_camera(
@@ -59,11 +59,14 @@ def _lengthening(focal_px: float, hand_size_px: float) -> float:
 
 def _check_intrinsics(intrinsics: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
     """Return the matrix as float64 or say why it is no pinhole camera."""
-    matrix = np.asarray(intrinsics, dtype=np.float64)
+    try:
+        matrix = np.asarray(intrinsics, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0)
     good = matrix.shape == (3, 3) and bool(np.isfinite(matrix).all())
     if not good or matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or not np.allclose(matrix[2], (0, 0, 1)):
         raise InputError(
-            "Intrinsics must be a finite 3x3 matrix [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with positive focal "
-            f"lengths in pixels, found {matrix.tolist()}."
+            "Intrinsics must be a finite 3x3 matrix [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with positive "
+            f"focal lengths in pixels, found {np.asarray(intrinsics, dtype=object).tolist()}."
         )
     return matrix

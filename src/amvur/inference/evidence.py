@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -46,7 +47,7 @@ class MergedRuns:
 
 def merge_runs(detection: HandDetection) -> MergedRuns:
     """Take the median over runs; `spread_px` is the runs' standard deviation per joint and axis (rms)."""
-    runs = detection.joints_2d_px
+    runs = without_unseen(detection).joints_2d_px
     middle = np.median(runs, 0)
     spread = np.sqrt(runs.var(0).mean(-1))
     return MergedRuns(middle, spread, float(np.ptp(middle, axis=0).max()))
@@ -64,7 +65,7 @@ def collect_evidence(
     """
     hands = [_one_hand(d, intrinsics, width, convention) for d in detections]
     names = [f.name for f in fields(Evidence)]
-    return Evidence(**{name: torch.stack([getattr(h, name) for h in hands]) for name in names})
+    return Evidence(**{name: torch.cat([getattr(h, name) for h in hands]) for name in names})
 
 
 def _one_hand(
@@ -73,10 +74,11 @@ def _one_hand(
     width: int,
     convention: LandmarkConvention,
 ) -> Evidence:
-    """Return one hand's evidence without batch axis."""
+    """Return one hand's evidence, a batch of one."""
     left = detection.side == "left"
     if not detection.confidence.any():
-        detection, convention = only_a_box(detection), _BOX
+        convention = _BOX
+    detection = without_unseen(detection)
     merged = merge_runs(detection)
     joints, camera = merged.joints_2d_px.copy(), torch.as_tensor(intrinsics, dtype=torch.float64)
     if left:
@@ -94,7 +96,29 @@ def _one_hand(
         marks = np.median(detection.landmarks_3d_m, 0) * (_MIRROR if left else 1.0)
         marks_weight = seen / convention.landmarks_3d_scale_m
     arrays = (joints, seen / scale, depth, depth_weight, marks, marks_weight)
-    return Evidence(camera, *(torch.as_tensor(a, dtype=torch.float64) for a in arrays))
+    return Evidence(camera[None], *(torch.as_tensor(a, dtype=torch.float64)[None] for a in arrays))
+
+
+def without_unseen(detection: HandDetection) -> HandDetection:
+    """Return a detection whose joints of confidence 0 lie amid the others: anything may stand there, NaN too.
+
+    Where no joint was seen, all that is known is the box.
+    """
+    seen = detection.confidence > 0
+    if not seen.any():
+        return only_a_box(detection)
+
+    def filled(values: np.ndarray) -> np.ndarray:
+        mask = seen.reshape(-1, *[1] * (values.ndim - 2))
+        return np.where(mask, values, values[:, seen].mean(1, keepdims=True))
+
+    depth, marks = detection.depth_px, detection.landmarks_3d_m
+    return replace(
+        detection,
+        joints_2d_px=filled(detection.joints_2d_px),
+        depth_px=None if depth is None else filled(depth),
+        landmarks_3d_m=None if marks is None else filled(marks),
+    )
 
 
 def only_a_box(detection: HandDetection) -> HandDetection:
@@ -106,7 +130,13 @@ def only_a_box(detection: HandDetection) -> HandDetection:
     middle, side = np.array([(x0 + x1) / 2, (y0 + y1) / 2]), max(x1 - x0, y1 - y0)
     open_palm = _OPEN_PALM * ([1.0, 1.0] if detection.side == "left" else [-1.0, 1.0])
     joints = middle + 0.9 * side * open_palm
-    return replace(detection, joints_2d_px=joints[None], confidence=np.ones(21))
+    return replace(
+        detection,
+        joints_2d_px=joints[None],
+        confidence=np.ones(21),
+        depth_px=None,
+        landmarks_3d_m=None,
+    )
 
 
 def start_states(
@@ -121,7 +151,7 @@ def start_states(
     tilts = None if has_3d else _tilts().to(evidence.joints_2d)
     n_tilts = 1 if tilts is None else len(tilts)
     n_hands, n_starts = len(evidence.joints_2d), len(poses) * n_tilts
-    local = axis_angle_to_matrix(prior.axis_angle(poses).unflatten(-1, (15, 3)))
+    local = axis_angle_to_matrix((prior.axis_angle(poses) + prior.pose_mean).unflatten(-1, (15, 3)))
     local = local.repeat_interleave(n_tilts, 0).repeat(n_hands, 1, 1, 1)
     root = torch.eye(3, dtype=local.dtype, device=local.device).expand(len(local), 1, 3, 3)
     zeros = local.new_zeros(len(local), 13)
@@ -132,7 +162,6 @@ def start_states(
         turn = rotation_between(points[:, _PALM], repeated.landmarks_3d[:, _PALM])
     else:
         palm = points[:, _PALM]
-        palm = points[:, _PALM]
         turn = _turn_in_plane(palm, repeated.joints_2d[:, _PALM], tilts.repeat(n_hands * len(poses), 1, 1))
     rotations = torch.cat([turn[:, None], local], 1)
     return solve_translation(chain, repeated, HandState(rotations, state.betas, state.transl)), n_starts
@@ -140,11 +169,10 @@ def start_states(
 
 def _tilts() -> Float[Tensor, "10 3 3"]:
     """Return ten attitudes of a palm: two sides, each straight and tilted by 50° in four ways."""
-    half_turn = torch.tensor([0.0, np.pi, 0.0])
-    sides = axis_angle_to_matrix(torch.stack([torch.zeros(3), half_turn]))
-    angle = np.deg2rad(50.0)
+    sides = axis_angle_to_matrix(torch.tensor([[0.0, 0.0, 0.0], [0.0, math.pi, 0.0]], dtype=torch.float64))
+    angle = math.radians(50.0)
     axes = [(0.0, 0.0, 0.0), (angle, 0.0, 0.0), (-angle, 0.0, 0.0), (0.0, angle, 0.0), (0.0, -angle, 0.0)]
-    return (axis_angle_to_matrix(torch.tensor(axes))[:, None] @ sides).flatten(0, 1)
+    return (axis_angle_to_matrix(torch.tensor(axes, dtype=torch.float64))[:, None] @ sides).flatten(0, 1)
 
 
 def _turn_in_plane(

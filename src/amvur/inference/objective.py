@@ -80,11 +80,11 @@ def quadratic(
 
 @dataclass(frozen=True)
 class _Term:
-    """A term's cost, its gradient by the landmarks, and its curvature: blocks, or rows of a root."""
+    """A term's cost, its gradient by the landmarks, and its curvature: blocks, rows of a root (or none: 0)."""
 
     cost: Float[Tensor, "B"]
     force: Float[Tensor, "B 21 3"]
-    stiffness: Float[Tensor, "B 21 3 3"]
+    stiffness: Float[Tensor, "B N 3 3"]
     rows: Float[Tensor, "B R C"]
 
 
@@ -107,7 +107,7 @@ def _projection_term(points: Float[Tensor, "B 21 3"], evidence: Evidence) -> _Te
     rows = torch.cat([matrix, -(matrix @ ratio[..., None])], -1) * weight[..., None]
     cost, robust = _student_t(residual)
     pulled = rows.transpose(-1, -2) * robust[..., None, None]
-    return _Term(cost.sum(-1), (pulled @ residual[..., None])[..., 0], pulled @ rows, points[:, :0, 0])
+    return _Term(cost.sum(-1), (pulled @ residual[..., None])[..., 0], pulled @ rows, points[:, :0])
 
 
 def _depth_term(points: Float[Tensor, "B 21 3"], evidence: Evidence) -> _Term:
@@ -125,7 +125,7 @@ def _depth_term(points: Float[Tensor, "B 21 3"], evidence: Evidence) -> _Term:
     rows[:, :, 0] += by_wrist
     force = torch.zeros_like(points)
     force[..., 2] = ((residual * robust.sqrt())[:, None] @ rows)[:, 0]
-    return _Term(cost.sum(-1), force, points[:, :0, :, None], rows)
+    return _Term(cost.sum(-1), force, points.new_zeros(len(points), 0, 3, 3), rows)
 
 
 def _shape_term(points: Float[Tensor, "B 21 3"], evidence: Evidence) -> _Term:

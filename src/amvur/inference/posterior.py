@@ -36,7 +36,7 @@ class LaplacePosterior:
         """Draw `n` plausible hands in the camera's frame (m), the same ones for the same `seed`."""
         mesh = draw_meshes(self, n, seed)
         flip = np.array([-1.0 if self.side == "left" else 1.0, 1.0, 1.0], dtype=np.float32)
-        return HandSamples(mesh.vertices.numpy() * flip, mesh.joints.numpy() * flip)
+        return HandSamples(mesh.vertices.cpu().numpy() * flip, mesh.joints.cpu().numpy() * flip)
 
 
 def square_root_covariance(curvature: Float[Tensor, "B 61 61"]) -> Float[Tensor, "B 61 61"]:
@@ -57,7 +57,9 @@ def draw_meshes(posterior: LaplacePosterior, n: int, seed: int) -> HandMesh:
     )
     drawn = retract(repeated, noise @ posterior.factor.T)
     like = posterior.model.v_template
-    return posterior.model.from_matrices(drawn.rotations.to(like), drawn.betas.to(like), drawn.transl.to(like))
+    return posterior.model.from_matrices(
+        drawn.rotations.to(like), drawn.betas.to(like), drawn.transl.to(like)
+    )
 
 
 def aligned_std(
@@ -65,5 +67,5 @@ def aligned_std(
 ) -> Float32[np.ndarray, "P"]:
     """Return each point's standard deviation (m, rms over axes) after similarity alignment to `mean`."""
     aligned = align_similarity(samples, mean.expand_as(samples))
-    std: np.ndarray = (aligned - mean).square().mean((0, 2)).sqrt().numpy().astype(np.float32)
+    std: np.ndarray = (aligned - mean).square().mean((0, 2)).sqrt().cpu().numpy().astype(np.float32)
     return std

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from amvur.detect.base import Detector, make_detector
+from amvur.detect.base import Detector, chosen_side, make_detector
 from amvur.detect.convention import load_convention
 from amvur.errors import InputError
 from amvur.hand.landmarks import HandState, make_chain
@@ -58,7 +58,7 @@ class Reconstructor:
         self._model = HandModel(arrays, torch.float64)
         self._mesh_model = HandModel(arrays, torch.float32).to(self.device)
         self._prior = make_prior(self._model)
-        self._calibration = load_calibration()
+        self.calibration = load_calibration()
 
     def __call__(
         self,
@@ -79,16 +79,18 @@ class Reconstructor:
         check_image(image)
         height, width = image.shape[:2]
         make_camera(width, height, intrinsics, fov_deg)  # bad values fail before the detector runs
+        known = chosen_side(side)
         if detections is None:
             detections = self.detector.detect(image, boxes=boxes, side=side)
-        elif side != "auto":
-            detections = [replace(d, side=side) for d in detections]
+        else:
+            _check_detections(detections, boxes)
+            detections = [d if known is None else replace(d, side=known) for d in detections]
         if not detections:
             return []
         sizes = [merge_runs(d).size_px for d in detections]
         camera = make_camera(width, height, intrinsics, fov_deg, sizes)
         fitted = self.fit(detections, camera, width)
-        hands = [assemble(hand, image, camera, self._calibration) for hand in fitted]
+        hands = [assemble(hand, image, camera, self.calibration) for hand in fitted]
         return sorted(hands, key=lambda hand: -hand.score)
 
     def fit(self, detections: Sequence[HandDetection], camera: Camera, width: int) -> list[FittedHand]:
@@ -109,7 +111,8 @@ class Reconstructor:
         states, n_starts = start_states(chain, self._prior, evidence, self._prior.mean[None])
         result = fit(chain, self._prior, repeat(evidence, n_starts), states)
         result = best_of_starts(result, n_starts)
-        inflation = self._calibration.inflation(hand_features(detections, evidence, result))
+        features = hand_features(detections, evidence, result)
+        inflation = self.calibration.inflation(features)
         factors = square_root_covariance(result.curvature) * torch.as_tensor(inflation)[:, None, None]
         return [
             FittedHand(
@@ -124,9 +127,27 @@ class Reconstructor:
                     factors[i],
                     detection.side,
                 ),
+                features[i],
             )
             for i, detection in enumerate(detections)
         ]
+
+
+def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarray, "N 4"] | None) -> None:
+    """Raise `InputError` for given detections that cannot be fitted."""
+    if boxes is not None:
+        raise InputError("Detections say where the hands are; boxes beside them have no meaning.")
+    for detection in detections:
+        seen = detection.confidence > 0
+        for name in ("joints_2d_px", "depth_px", "landmarks_3d_m"):
+            values = getattr(detection, name)
+            if values is not None and not np.isfinite(values[:, seen]).all():
+                raise InputError(
+                    f"A detection's {name} has a value that is not finite. Give joints that were not seen "
+                    "confidence 0."
+                )
+        if not np.isfinite(detection.box_xyxy_px).all():
+            raise InputError(f"A detection's box must be finite, found {detection.box_xyxy_px.tolist()}.")
 
 
 def choose_device(choice: str) -> torch.device:

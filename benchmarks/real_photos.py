@@ -1,0 +1,101 @@
+"""Accuracy on labelled photographs, with MediaPipe's own landmarks in the same run.
+
+    python benchmarks/real_photos.py ../shared/real_photos/labelled
+
+The folder holds pictures and `labels.json` (`samples[i] = {image, side, joints_3d, joints_2d}`, metres and
+pixels). Prints one JSON object. Nothing in the package was fitted to these labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from amvur import Reconstructor, load_image
+from amvur.geometry.procrustes import align_similarity
+
+RADIUS_90 = 2.5003  # of a 3D isotropic normal distribution, in standard deviations of an axis
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    args = parser.parse_args()
+    samples = json.loads((args.folder / "labels.json").read_text())["samples"]
+    print(json.dumps({"amvur": score_amvur(args.folder, samples), "mediapipe": score_peer(args.folder, samples)}))
+
+
+def score_amvur(folder: Path, samples: list[dict]) -> dict[str, float]:
+    reconstructor = Reconstructor()
+    errors, pixels, stated, missed, sides, seconds = [], [], [], 0, 0, []
+    for sample in samples:
+        image = load_image(folder / sample["image"]).pixels
+        started = time.perf_counter()
+        hands = reconstructor(image)
+        seconds.append(time.perf_counter() - started)
+        if not hands:
+            missed += 1
+            continue
+        hand = hands[0]
+        sides += hand.side == sample["side"]
+        errors.append(_aligned_error(hand.joints, sample["joints_3d"]))
+        pixels.append(np.linalg.norm(hand.joints_2d - np.array(sample["joints_2d"]), axis=-1))
+        stated.append(1000 * hand.joints_std)
+    error, std = np.stack(errors), np.stack(stated)
+    return {
+        "photos": len(samples),
+        "missed": missed,
+        "side_right": int(sides),
+        "pa_mpjpe_mm": round(float(error.mean()), 2),
+        "worst_photo_mm": round(float(error.mean(1).max()), 1),
+        "joint_distance_px": round(float(np.mean(pixels)), 2),
+        "coverage_of_90_percent": round(float((error <= RADIUS_90 * std).mean()), 3),
+        "rank_correlation_joints": round(float(spearmanr(error.ravel(), std.ravel())[0]), 3),
+        "rank_correlation_photos": round(float(spearmanr(error.mean(1), std.mean(1))[0]), 3),
+        "median_ms": round(1000 * float(np.median(seconds)), 1),
+    }
+
+
+def score_peer(folder: Path, samples: list[dict]) -> dict[str, float]:
+    """Score the 3D and 2D landmarks of `mediapipe.solutions.hands` as it is shipped."""
+    warnings.filterwarnings("ignore")
+    import mediapipe
+
+    network = mediapipe.solutions.hands.Hands(
+        static_image_mode=True, max_num_hands=1, min_detection_confidence=0.3
+    )
+    errors, pixels, missed = [], [], 0
+    for sample in samples:
+        image = load_image(folder / sample["image"]).pixels
+        found = network.process(image)
+        if not found.multi_hand_landmarks:
+            missed += 1
+            continue
+        size = np.array([image.shape[1], image.shape[0]])
+        screen = np.array([[p.x, p.y] for p in found.multi_hand_landmarks[0].landmark]) * size
+        world = np.array([[p.x, p.y, p.z] for p in found.multi_hand_world_landmarks[0].landmark])
+        errors.append(_aligned_error(world, sample["joints_3d"]))
+        pixels.append(np.linalg.norm(screen - np.array(sample["joints_2d"]), axis=-1))
+    return {
+        "missed": missed,
+        "pa_mpjpe_mm": round(float(np.mean(errors)), 2),
+        "joint_distance_px": round(float(np.mean(pixels)), 2),
+    }
+
+
+def _aligned_error(predicted: np.ndarray, truth: list) -> np.ndarray:
+    """Distances (21,) in mm after the best scale, proper rotation and translation."""
+    target = torch.tensor(truth, dtype=torch.float64)
+    aligned = align_similarity(torch.as_tensor(np.asarray(predicted, dtype=np.float64)), target)
+    return 1000 * (aligned - target).norm(dim=-1).numpy()
+
+
+if __name__ == "__main__":
+    main()
