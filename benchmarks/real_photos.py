@@ -29,7 +29,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()
     samples = json.loads((args.folder / "labels.json").read_text())["samples"]
-    print(json.dumps({"amvur": score_amvur(args.folder, samples), "mediapipe": score_peer(args.folder, samples)}))
+    scores = {"amvur": score_amvur(args.folder, samples), "mediapipe": score_peer(args.folder, samples)}
+    print(json.dumps(scores))
 
 
 def score_amvur(folder: Path, samples: list[dict]) -> dict[str, float]:

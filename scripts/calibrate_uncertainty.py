@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def measure(observations: list[Observation]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return errors (N,21) m after alignment, the curvature's standard deviations (N,21) and features (N,4)."""
+    """Return errors (N,21) m after alignment, the curvature's standard deviations (N,21), features (N,4)."""
     neutral = Calibration(np.zeros(4), np.zeros(21), "none")
     reconstructor = Reconstructor(detector="none")
     reconstructor.calibration = neutral
@@ -81,7 +81,7 @@ def fit_calibration(error: Tensor, curvature_std: Tensor, features: Tensor) -> C
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        inflation = (features @ coefficients).clamp(-0.5, 2.0).exp()
+        inflation = (features @ coefficients).clamp(0.0, 2.0).exp()
         variance = (inflation[:, None] * curvature_std).square() + log_floor.exp().square()
         # Student-t errors with 4 degrees of freedom: the few lost hands must not widen all others.
         loss = 3.5 * torch.log1p(error.square() / (4 * variance)) + 1.5 * variance.log()

@@ -101,7 +101,7 @@ def fit_offsets(study: Study, steps: int = 12) -> np.ndarray:
     focal = study.intrinsics[:, 0, 0]
     for _ in range(steps):
         points = study.joints + (study.rotation @ offsets[..., None])[..., 0]
-        residual = (study.observed_px - project(points, study.intrinsics[:, None][:, 0])) / study.size_px[:, None, None]
+        residual = (study.observed_px - project(points, study.intrinsics)) / study.size_px[:, None, None]
         scale = 1.4826 * np.median(np.abs(residual), axis=(0, 2))
         weight = 1 / (1 + (residual**2).sum(-1) / (2 * scale) ** 2) / scale**2
         z = points[..., 2]

@@ -1,4 +1,7 @@
-"""Render the sample pictures of `examples/` (no photograph may be shipped): python scripts/make_examples.py"""
+"""Render the sample pictures of `examples/` (no photograph may be shipped).
+
+python scripts/make_examples.py
+"""
 
 from __future__ import annotations
 

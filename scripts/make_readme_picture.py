@@ -25,7 +25,8 @@ def main() -> None:
         image = load_image(ROOT / "examples" / f"{name}.jpg").pixels
         hands = reconstructor(image)
         window = _window(hands[0], image.shape)
-        overlay = np.asarray(Image.fromarray(draw_overlay(image, hands)).resize((image.shape[1], image.shape[0])))
+        drawn = Image.fromarray(draw_overlay(image, hands))
+        overlay = np.asarray(drawn.resize((image.shape[1], image.shape[0])))
         tiles = [_crop(image, window), _crop(overlay, window)]
         tiles += [_turned(hands[0], angle) for angle in TURNS_DEG]
         rows.append(np.concatenate(tiles, axis=1))
@@ -42,7 +43,8 @@ def _window(hand: HandReconstruction, shape: tuple[int, ...]) -> tuple[int, int,
 
 def _crop(image: np.ndarray, window: tuple[int, int, int]) -> np.ndarray:
     x, y, side = window
-    return np.asarray(Image.fromarray(image[y : y + side, x : x + side]).resize((TILE, TILE), Image.Resampling.LANCZOS))
+    crop = Image.fromarray(image[y : y + side, x : x + side])
+    return np.asarray(crop.resize((TILE, TILE), Image.Resampling.LANCZOS))
 
 
 def _turned(hand: HandReconstruction, angle_deg: float) -> np.ndarray:

@@ -124,7 +124,7 @@ def _picture(
 ) -> np.ndarray:
     vertices, faces, colors = with_forearm(model, pattern, mesh, rng)
     light = Lighting(
-        torch.as_tensor(rng.normal(size=(1, 3, 3)) + [0, -0.5, -1.0]).float(),
+        torch.as_tensor(rng.normal(size=(1, 3, 3)) + np.array([0, -0.5, -1.0])).float(),
         torch.as_tensor(rng.uniform(0.1, 0.6, (1, 3, 1)) * rng.uniform(0.85, 1.15, (1, 3, 3))).float(),
         torch.as_tensor(rng.uniform(0.25, 0.5, (1, 3))).float(),
         specular=float(rng.uniform(0, 0.12)),
@@ -140,7 +140,8 @@ def _picture(
     )
     alpha = alpha[0, ..., None].numpy()
     picture = alpha * pixels[0].numpy() + (1 - alpha) * _background(rng)
-    picture = gaussian_filter(picture, (s := rng.uniform(0, 0.9), s, 0)) + rng.normal(0, rng.uniform(0, 0.03), picture.shape)
+    picture = gaussian_filter(picture, (s := rng.uniform(0, 0.9), s, 0))
+    picture = picture + rng.normal(0, rng.uniform(0, 0.03), picture.shape)
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 

@@ -105,8 +105,8 @@ class HandReconstruction:
     """One reconstructed hand, in the camera's frame (metres, OpenCV axes) and the image's pixels.
 
     Standard deviations are per axis (root mean square over the three axes), in metres, for positions
-    after similarity alignment: 90 % of the errors should lie within 2.50 times them. Colours are sRGB in [0, 1];
-    `visible` marks the vertices that the picture shows. `sample(n)` draws hands from the posterior.
+    after similarity alignment: 90 % of the errors should lie within 2.50 times them. Colours are sRGB in
+    [0, 1]; `visible` marks the vertices that the picture shows. `sample(n)` draws hands from the posterior.
     """
 
     side: Side

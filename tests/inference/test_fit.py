@@ -47,8 +47,8 @@ def test_exact_evidence_gives_the_hand_back(truth):
     assert result.converged.all()
     found = landmarks(truth.chain, result.state)
     assert aligned_error_mm(found, truth.points).max() < 0.5
-    # The prior over size pulls a little; distance follows from size.
-    assert (found - truth.points).norm(dim=-1).max() < 0.015
+    # One camera cannot tell size from distance: the prior over size draws both towards the mean hand's.
+    assert ((found - truth.points).norm(dim=-1) / truth.points.norm(dim=-1)).max() < 0.15
     pixels = project(found, torch.as_tensor(exact_evidence(truth).intrinsics))
     assert (pixels - exact_evidence(truth).joints_2d).norm(dim=-1).max() < 1
 

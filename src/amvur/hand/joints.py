@@ -24,9 +24,7 @@ BONE_NAMES: tuple[str, ...] = (
 
 BONE_PARENTS: tuple[int, ...] = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 
-JOINT_PARENTS: tuple[int, ...] = tuple(
-    -1 if j == 0 else (0 if j % 4 == 1 else j - 1) for j in range(21)
-)
+JOINT_PARENTS: tuple[int, ...] = tuple(-1 if j == 0 else (0 if j % 4 == 1 else j - 1) for j in range(21))
 """The parent of each of the 21 joints: the joint before it in its finger, or the wrist."""
 
 JOINT_BONES: tuple[int, ...] = (0, 13, 14, 15, 15, 1, 2, 3, 3, 4, 5, 6, 6, 10, 11, 12, 12, 7, 8, 9, 9)

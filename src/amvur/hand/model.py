@@ -138,7 +138,8 @@ class HandModel(nn.Module):
         shift = bone_origin - (bone_rotation @ pivots[..., None])[..., 0]
         transform = torch.cat([bone_rotation, shift[..., None]], -1).flatten(-2)
         blended = (self.lbs_weights @ transform).unflatten(-1, (3, 4))
-        return (blended[..., :3] * rest_vertices[..., None, :]).sum(-1) + blended[..., 3]
+        vertices: Tensor = (blended[..., :3] * rest_vertices[..., None, :]).sum(-1) + blended[..., 3]
+        return vertices
 
     def forward(
         self,
@@ -243,4 +244,5 @@ def _apply_basis(
     basis: Float[Tensor, "N 3 D"], coefficients: Float[Tensor, "*batch D"]
 ) -> Float[Tensor, "*batch N 3"]:
     """Return sum over d of basis[..., d] * coefficients[..., d], as one matrix product."""
-    return (coefficients @ basis.flatten(0, 1).T).unflatten(-1, basis.shape[:2])
+    combined: Tensor = (coefficients @ basis.flatten(0, 1).T).unflatten(-1, basis.shape[:2])
+    return combined

@@ -31,7 +31,7 @@ def load_open_hand(side: Side = "right") -> HandModelArrays:
         arrays = {key: data[key] for key in data.files}
 
     def real(key: str) -> np.ndarray:
-        return arrays[key].astype(np.float64)
+        return np.asarray(arrays[key], dtype=np.float64)
 
     return HandModelArrays(
         name="open",

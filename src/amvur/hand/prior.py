@@ -65,7 +65,7 @@ class HandPrior:
 
     def axis_angle(self, angles: Float[Tensor, "*batch 45"]) -> Float[Tensor, "*batch 45"]:
         """Return the model's `hand_pose` (axis-angle, `pose_mean` taken off) of anatomical angles."""
-        local = (self.axes.transpose(-1, -2) @ angles.unflatten(-1, (15, 3))[..., None])[..., 0]
+        local: Tensor = (self.axes.transpose(-1, -2) @ angles.unflatten(-1, (15, 3))[..., None])[..., 0]
         return local.flatten(-2) - self.pose_mean
 
     def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n 45"]:
@@ -113,8 +113,8 @@ def _marginals(settings: PriorSettings) -> tuple[np.ndarray, np.ndarray]:
         mean[bones[0], ABDUCTION], scale[bones[0], ABDUCTION] = settings.mcp_abduction_deg
         scale[bones[0], TWIST] = settings.mcp_twist_deg
     spreads = (settings.thumb_cmc_deg, settings.thumb_mcp_deg, settings.thumb_ip_deg)
-    for bone, spread, flexion in zip(_THUMB_BONES, spreads, settings.thumb_mean_flexion_deg, strict=True):
-        scale[bone], mean[bone, FLEXION] = spread, flexion
+    for bone, spread, middle in zip(_THUMB_BONES, spreads, settings.thumb_mean_flexion_deg, strict=True):
+        scale[bone], mean[bone, FLEXION] = spread, middle
     # The thumb's base has no clinical zero shared by all sources: the rest pose is its mean.
     return mean, scale
 

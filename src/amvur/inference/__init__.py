@@ -1,0 +1,1 @@
+"""From detections to hands: evidence, fit, posterior, calibration, texture."""

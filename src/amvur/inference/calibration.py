@@ -39,8 +39,11 @@ class Calibration:
     source: str
 
     def inflation(self, features: Float[np.ndarray, "B 4"]) -> Float[np.ndarray, "B"]:
-        """Return the factor on the curvature's standard deviations of every hand."""
-        factor: np.ndarray = np.exp(np.clip(features @ self.coefficients, -0.5, 2.0))
+        """Return the factor (at least 1) on the curvature's standard deviations of every hand.
+
+        Below 1 it would state more than the evidence, or for a bare box the prior, can tell.
+        """
+        factor: np.ndarray = np.exp(np.clip(features @ self.coefficients, 0.0, 2.0))
         return factor
 
 

@@ -180,10 +180,9 @@ def _turn_in_plane(
 ) -> Float[Tensor, "B 3 3"]:
     """Turn tilted palms about the viewing axis until they lie like the 2D joints."""
     tilted = palm @ tilts.transpose(-1, -2)
-    a, b = tilted[..., :2] - tilted[..., :2].mean(1, keepdim=True), joints_2d - joints_2d.mean(1, keepdim=True)
-    angle = torch.atan2(
-        (a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]).sum(-1), (a * b).sum((-1, -2))
-    )
+    a = tilted[..., :2] - tilted[..., :2].mean(1, keepdim=True)
+    b = joints_2d - joints_2d.mean(1, keepdim=True)
+    angle = torch.atan2((a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]).sum(-1), (a * b).sum((-1, -2)))
     axis_angle = torch.stack([torch.zeros_like(angle), torch.zeros_like(angle), angle], -1)
     return axis_angle_to_matrix(axis_angle) @ tilts
 

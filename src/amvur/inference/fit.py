@@ -82,15 +82,11 @@ def best_of_starts(result: FitResult, n_starts: int) -> FitResult:
     """Keep, of `n_starts` results of each hand (consecutive in the batch), the most probable one."""
     per_hand = result.cost.unflatten(0, (-1, n_starts))
     choice = per_hand.argmin(-1) + n_starts * torch.arange(len(per_hand), device=per_hand.device)
-    state = HandState(
-        result.state.rotations[choice], result.state.betas[choice], result.state.transl[choice]
-    )
+    state = HandState(result.state.rotations[choice], result.state.betas[choice], result.state.transl[choice])
     return FitResult(state, result.cost[choice], result.curvature[choice], result.converged[choice])
 
 
-def solve_translation(
-    chain: LandmarkChain, evidence: Evidence, state: HandState
-) -> HandState:
+def solve_translation(chain: LandmarkChain, evidence: Evidence, state: HandState) -> HandState:
     """Return `state` with the translation that projects it best onto the 2D joints (linear solve).
 
     Each joint says `(u - cx) (Z + tz) = fx (X + tx)`, likewise in y: weighted least squares in t.
@@ -107,9 +103,7 @@ def solve_translation(
     transl = torch.linalg.solve(normal, (a * b[..., None]).sum(1))
     # Behind or in the lens: start half a metre away along the mean ray instead.
     mean_ray = torch.cat([ray.mean(1), torch.ones_like(transl[:, :1])], -1)
-    return HandState(
-        state.rotations, state.betas, torch.where(transl[:, 2:] > 0.05, transl, 0.5 * mean_ray)
-    )
+    return HandState(state.rotations, state.betas, torch.where(transl[:, 2:] > 0.05, transl, 0.5 * mean_ray))
 
 
 def _step(current: Quadratic, damping: Float[Tensor, "B"]) -> Float[Tensor, "B 61"]:

@@ -50,9 +50,7 @@ class Quadratic:
     curvature: Float[Tensor, "B 61 61"]
 
 
-def quadratic(
-    chain: LandmarkChain, prior: HandPrior, evidence: Evidence, state: HandState
-) -> Quadratic:
+def quadratic(chain: LandmarkChain, prior: HandPrior, evidence: Evidence, state: HandState) -> Quadratic:
     """Return the objective with its gradient and Gauss–Newton curvature.
 
     Student-t terms enter with their reweighted least-squares weights (ν+d)/(ν+|r|²). All evidence acts
@@ -80,7 +78,7 @@ def quadratic(
 
 @dataclass(frozen=True)
 class _Term:
-    """A term's cost, its gradient by the landmarks, and its curvature: blocks, rows of a root (or none: 0)."""
+    """A term's cost, its gradient by the landmarks, its curvature: blocks, or rows of a root (or 0 of them)."""
 
     cost: Float[Tensor, "B"]
     force: Float[Tensor, "B 21 3"]
@@ -141,7 +139,8 @@ def _shape_term(points: Float[Tensor, "B 21 3"], evidence: Evidence) -> _Term:
     residual = (points - moved) * weight
     cost, robust = _student_t(residual.flatten(1)[:, None])
     root = robust.sqrt()[..., None]
-    center = (weight.square() * moved).sum(1, keepdim=True) / weight.square().sum(1, keepdim=True).clamp_min(1e-12)
+    total = weight.square().sum(1, keepdim=True).clamp_min(1e-12)
+    center = (weight.square() * moved).sum(1, keepdim=True) / total
     tangent = _similarity_tangent((moved - center) * weight, weight)
     weights = (weight * root).expand(points.shape).flatten(1)
     eye = torch.eye(3, dtype=points.dtype, device=points.device)
@@ -162,7 +161,8 @@ def _similarity_tangent(
     turn = torch.linalg.cross(eye.expand(*arm.shape, 3), arm[..., None].expand(*arm.shape, 3), dim=-2)
     tangent = torch.cat([shift, turn, arm[..., None]], -1).flatten(1, 2)
     # Without 3D landmarks all columns are zero: any orthonormal basis then meets weights of zero.
-    return torch.linalg.qr(tangent)[0]
+    basis: Tensor = torch.linalg.qr(tangent)[0]
+    return basis
 
 
 def _prior_quadratic(prior: HandPrior, state: HandState) -> Quadratic:
@@ -173,7 +173,8 @@ def _prior_quadratic(prior: HandPrior, state: HandState) -> Quadratic:
     off = angles - prior.mean
     over = ((angles - prior.upper).clamp_min(0) - (prior.lower - angles).clamp_min(0)) / prior.limit_scale
     force = off @ prior.precision + over / prior.limit_scale
-    cost = 0.5 * ((off @ prior.precision * off).sum(-1) + over.square().sum(-1) + state.betas.square().sum(-1))
+    squares = off @ prior.precision * off + over.square()
+    cost = 0.5 * (squares.sum(-1) + state.betas.square().sum(-1))
     stiffness = prior.precision + torch.diag_embed((over != 0).to(over) / prior.limit_scale**2)
     blocks = stiffness.unflatten(-1, (15, 3))[..., None, :] @ by_turn[:, None]
     blocks = by_turn.transpose(-1, -2) @ blocks.flatten(-3).unflatten(1, (15, 3))

@@ -43,7 +43,10 @@ def square_root_covariance(curvature: Float[Tensor, "B 61 61"]) -> Float[Tensor,
     """Return F with F Fᵀ the inverse of the curvature (Laplace's approximation)."""
     eye = torch.eye(curvature.shape[-1], dtype=curvature.dtype, device=curvature.device)
     lower = torch.linalg.cholesky(curvature + 1e-9 * eye)
-    return torch.linalg.solve_triangular(lower.transpose(-1, -2), eye.expand_as(curvature), upper=True)
+    factor: Tensor = torch.linalg.solve_triangular(
+        lower.transpose(-1, -2), eye.expand_as(curvature), upper=True
+    )
+    return factor
 
 
 def draw_meshes(posterior: LaplacePosterior, n: int, seed: int) -> HandMesh:
@@ -62,9 +65,7 @@ def draw_meshes(posterior: LaplacePosterior, n: int, seed: int) -> HandMesh:
     )
 
 
-def aligned_std(
-    samples: Float[Tensor, "N P 3"], mean: Float[Tensor, "P 3"]
-) -> Float32[np.ndarray, "P"]:
+def aligned_std(samples: Float[Tensor, "N P 3"], mean: Float[Tensor, "P 3"]) -> Float32[np.ndarray, "P"]:
     """Return each point's standard deviation (m, rms over axes) after similarity alignment to `mean`."""
     aligned = align_similarity(samples, mean.expand_as(samples))
     std: np.ndarray = (aligned - mean).square().mean((0, 2)).sqrt().cpu().numpy().astype(np.float32)

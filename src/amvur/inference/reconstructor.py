@@ -55,9 +55,9 @@ class Reconstructor:
         self.hand_model = hand_model
         self.device = choose_device(device)
         arrays = load_hand_model(hand_model, "right")
-        self._model = HandModel(arrays, torch.float64)
+        self.model = HandModel(arrays, torch.float64)
         self._mesh_model = HandModel(arrays, torch.float32).to(self.device)
-        self._prior = make_prior(self._model)
+        self.prior = make_prior(self.model)
         self.calibration = load_calibration()
 
     def __call__(
@@ -106,10 +106,10 @@ class Reconstructor:
         self, detections: Sequence[HandDetection], camera: Camera, width: int, name: str
     ) -> list[FittedHand]:
         convention = load_convention(name)
-        chain = make_chain(self._model, torch.as_tensor(convention.offsets_m))
+        chain = make_chain(self.model, torch.as_tensor(convention.offsets_m))
         evidence = collect_evidence(detections, camera.intrinsics, width, convention)
-        states, n_starts = start_states(chain, self._prior, evidence, self._prior.mean[None])
-        result = fit(chain, self._prior, repeat(evidence, n_starts), states)
+        states, n_starts = start_states(chain, self.prior, evidence, self.prior.mean[None])
+        result = fit(chain, self.prior, repeat(evidence, n_starts), states)
         result = best_of_starts(result, n_starts)
         features = hand_features(detections, evidence, result)
         inflation = self.calibration.inflation(features)

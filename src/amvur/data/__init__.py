@@ -1,0 +1,1 @@
+"""Data for training and evaluation: samples in our conventions, synthetic hands."""

@@ -1,0 +1,1 @@
+"""Endless synthetic hands with exact labels: poses, skin, scenes, shards, the benchmark set."""

@@ -1,0 +1,83 @@
+"""The camera of a photograph: given in two ways, or assumed."""
+
+import math
+
+import numpy as np
+import pytest
+
+from amvur.errors import InputError
+from amvur.inference.camera import ASSUMED_FOV_DEG, make_camera
+
+GIVEN = np.array([[700.0, 0, 310], [0, 705, 250], [0, 0, 1]])
+
+
+def fov_deg(camera, longer_side):
+    return math.degrees(2 * math.atan(longer_side / 2 / camera.intrinsics[0, 0]))
+
+
+def test_given_intrinsics_are_used_as_they_are():
+    camera = make_camera(640, 480, intrinsics=GIVEN)
+    assert camera.source == "given"
+    np.testing.assert_array_equal(camera.intrinsics, GIVEN)
+    np.testing.assert_array_equal(
+        make_camera(640, 480, intrinsics=GIVEN, hand_sizes_px=[600.0]).intrinsics, GIVEN
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (300, 300)])
+def test_a_field_of_view_spans_the_longer_side(width, height):
+    camera = make_camera(width, height, fov_deg=70.0)
+    assert camera.source == "given"
+    assert fov_deg(camera, max(width, height)) == pytest.approx(70)
+    np.testing.assert_allclose(camera.intrinsics[:2, 2], [width / 2, height / 2])
+    assert camera.intrinsics[0, 0] == camera.intrinsics[1, 1]
+
+
+@pytest.mark.parametrize("hand_sizes_px", [[], [0.0], [50.0], [30.0, 100.0]])
+def test_without_anything_a_field_of_view_is_assumed(hand_sizes_px):
+    camera = make_camera(640, 480, hand_sizes_px=hand_sizes_px)
+    assert camera.source == "assumed"
+    assert fov_deg(camera, 640) == pytest.approx(ASSUMED_FOV_DEG)
+
+
+def test_a_picture_that_the_hand_fills_was_cropped_or_taken_with_a_longer_lens():
+    focals = [
+        make_camera(640, 480, hand_sizes_px=[size]).intrinsics[0, 0] for size in (100.0, 250.0, 350.0, 450.0)
+    ]
+    assert focals[0] < focals[1] < focals[2] < focals[3]
+    # Between the usual focal length at a small distance and a long one at the usual distance.
+    assert focals[3] * 0.17 / 450 < 0.5
+
+
+def test_the_largest_hand_decides():
+    one, two = (
+        make_camera(640, 480, hand_sizes_px=sizes).intrinsics for sizes in ([400.0], [60.0, 400.0, 100.0])
+    )
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.full((3, 3), np.nan),
+        np.eye(4),
+        np.zeros((3, 3)),
+        GIVEN * [[-1, 1, 1], [1, 1, 1], [1, 1, 1]],
+        np.array([[700.0, 0, np.inf], [0, 700, 240], [0, 0, 1]]),
+        GIVEN.T,
+    ],
+)
+def test_what_is_no_camera_is_refused(wrong):
+    with pytest.raises((InputError, TypeError), match=r"Intrinsics must be a finite 3x3|intrinsics"):
+        make_camera(640, 480, intrinsics=wrong)
+
+
+@pytest.mark.parametrize("fov", [0.0, -20.0, 180.0, math.nan])
+def test_impossible_fields_of_view_are_refused(fov):
+    with pytest.raises(InputError, match="between 1 and 170"):
+        make_camera(640, 480, fov_deg=fov)
+
+
+def test_two_cameras_are_refused():
+    with pytest.raises(InputError, match="not both"):
+        make_camera(640, 480, GIVEN, 60.0)

@@ -1,0 +1,285 @@
+"""From detections to finished hands, without a detector: a known open hand, projected."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from truth import INTRINSICS, project_numpy
+
+from amvur.detect.given import GivenJoints, given_joints
+from amvur.errors import AmvurError, InputError
+from amvur.geometry.procrustes import align_similarity
+from amvur.hand.loading import load_hand_model
+from amvur.hand.model import HandModel
+from amvur.hand.poses import named_pose
+from amvur.inference.reconstructor import Reconstructor, choose_device
+from amvur.structures import HandDetection
+
+HEIGHT, WIDTH = 480, 640
+IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+FLIP = np.array([-1.0, 1.0, 1.0])
+
+
+def true_mesh(pose="relaxed", turn=(1.4, 0.5, -0.6)):
+    """A right hand half a metre away, its back to the camera or nearly."""
+    arrays = load_hand_model("open", "right")
+    model = HandModel(arrays, torch.float64)
+    hand_pose = torch.as_tensor(named_pose(pose, arrays.pose_axes, arrays.rest_angles))
+    mesh = model(
+        torch.tensor(turn).double(),
+        hand_pose,
+        torch.tensor([0.5, -0.5] + 8 * [0.0]).double(),
+        torch.tensor([0.06, 0.02, 0.5]).double(),
+    )
+    return mesh.vertices.numpy(), mesh.joints.numpy()
+
+
+def detect(joints, side="right"):
+    """What a perfect detector says of 21 joints (m, camera frame)."""
+    pixels = project_numpy(joints)
+    depth = INTRINSICS[0, 0] * (joints[:, 2] - joints[0, 2]) / joints[0, 2]
+    box = np.concatenate([pixels.min(0), pixels.max(0)])
+    marks = joints - joints.mean(0)
+    return HandDetection(side, 0.9, box, pixels[None], np.ones(21), depth[None], marks[None])
+
+
+def mirror(detection):
+    """The same hand in the mirrored picture."""
+    x0, y0, x1, y1 = detection.box_xyxy_px
+    return replace(
+        detection,
+        side="left",
+        box_xyxy_px=np.array([WIDTH - x1, y0, WIDTH - x0, y1]),
+        joints_2d_px=detection.joints_2d_px * [-1, 1] + [WIDTH, 0],
+        landmarks_3d_m=detection.landmarks_3d_m * FLIP,
+    )
+
+
+@pytest.fixture(scope="module")
+def reconstructor():
+    return Reconstructor(detector="none", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return true_mesh()
+
+
+@pytest.fixture(scope="module")
+def pair(reconstructor, truth):
+    """The right hand, and the left hand of the mirrored picture."""
+    detection = detect(truth[1])
+    (right,) = reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[detection])
+    (left,) = reconstructor(IMAGE[:, ::-1].copy(), intrinsics=INTRINSICS, detections=[mirror(detection)])
+    return {"right": right, "left": left}
+
+
+@pytest.fixture(params=["right", "left"])
+def hand(pair, request):
+    return pair[request.param]
+
+
+def aligned(ours, true):
+    return align_similarity(torch.as_tensor(ours).double(), torch.as_tensor(true)).numpy()
+
+
+def test_the_hand_is_the_one_that_was_projected(pair, truth):
+    hand = pair["right"]
+    joints_error = np.linalg.norm(aligned(hand.joints, truth[1]) - truth[1], axis=1)
+    vertices_error = np.linalg.norm(aligned(hand.vertices, truth[0]) - truth[0], axis=1)
+    assert joints_error.mean() < 0.003
+    assert vertices_error.mean() < 0.004
+    assert np.abs(hand.joints_2d - project_numpy(truth[1])).mean() < 2
+    assert np.linalg.norm(hand.joints - truth[1], axis=1).max() < 0.05
+
+
+def test_what_comes_out_is_complete(hand):
+    assert hand.vertices.shape == (1610, 3)
+    assert hand.joints.shape == (21, 3)
+    assert hand.camera.source == "given"
+    assert hand.score == 0.9
+    for values in (hand.vertices, hand.joints, hand.joints_2d, hand.vertex_colors):
+        assert np.isfinite(values).all()
+    assert (hand.joints_std > 0).all()
+    assert (hand.vertices_std > 0).all()
+    assert hand.vertices_std.max() < 0.05
+    assert (hand.parameters.transl_std > 0).all()
+    assert hand.visible.any()
+    assert not hand.visible.all()
+
+
+def test_joints_in_the_picture_are_the_joints_projected(hand):
+    np.testing.assert_allclose(hand.joints_2d, project_numpy(hand.joints), atol=1e-3)
+
+
+def test_fingertips_lie_on_the_mesh(hand):
+    tips = load_hand_model("open", hand.side).tip_vertices
+    np.testing.assert_allclose(hand.joints[[4, 8, 12, 16, 20]], hand.vertices[tips], atol=1e-6)
+
+
+def test_faces_look_outwards(hand):
+    a, b, c = (hand.vertices[hand.faces[:, i]].astype(np.float64) for i in range(3))
+    assert (np.cross(a, b) * c).sum() > 0  # the volume of a closed mesh
+
+
+def test_the_skeleton_skins_to_the_mesh(hand):
+    bones = hand.skeleton
+    offset = bones.rest_vertices[:, None].astype(np.float64) - bones.rest_joints
+    turned = np.einsum("bij,vbj->vbi", bones.T_camera_bone[:, :3, :3], offset) + bones.T_camera_bone[:, :3, 3]
+    skinned = np.einsum("vb,vbi->vi", bones.lbs_weights, turned)
+    np.testing.assert_allclose(skinned, hand.vertices, atol=2e-6)
+    np.testing.assert_allclose(bones.T_camera_bone[0, :3, 3], hand.joints[0], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.det(bones.T_camera_bone[:, :3, :3]), 1, atol=1e-5)
+
+
+def test_the_parameters_give_the_mesh(hand):
+    model = HandModel(load_hand_model("open", hand.side), torch.float64)
+    parameters = hand.parameters
+    assert parameters.hand_model == "open"
+    mesh = model(
+        *(torch.as_tensor(v) for v in (parameters.global_orient, parameters.hand_pose, parameters.betas)),
+        torch.as_tensor(parameters.transl),
+    )
+    np.testing.assert_allclose(mesh.vertices, hand.vertices, atol=2e-6)
+    np.testing.assert_allclose(mesh.joints, hand.joints, atol=2e-6)
+    np.testing.assert_array_equal(model.faces, hand.faces)
+
+
+def test_a_left_hand_is_the_mirrored_right_one(pair):
+    right, left = pair["right"], pair["left"]
+    assert left.side == "left"
+    np.testing.assert_allclose(left.vertices, right.vertices * FLIP, atol=1e-5)
+    np.testing.assert_allclose(left.joints, right.joints * FLIP, atol=1e-5)
+    np.testing.assert_allclose(left.joints_2d, right.joints_2d * [-1, 1] + [WIDTH, 0], atol=0.02)
+    np.testing.assert_allclose(left.joints_std, right.joints_std, rtol=1e-3)
+    np.testing.assert_allclose(left.vertices_std, right.vertices_std, rtol=1e-3)
+    assert np.mean(left.visible == right.visible) > 0.98
+    np.testing.assert_allclose(left.parameters.betas, right.parameters.betas, atol=1e-4)
+
+
+def test_samples_scatter_about_the_hand(hand):
+    samples = hand.sample(41, seed=1)
+    assert samples.vertices.shape == (41, 1610, 3)
+    assert samples.joints.shape == (41, 21, 3)
+    assert np.linalg.norm(samples.joints.mean(0) - hand.joints, axis=1).max() < 0.03
+    np.testing.assert_array_equal(samples.joints, hand.sample(41, seed=1).joints)
+    spread = (
+        aligned(samples.joints, np.broadcast_to(hand.joints, (41, 21, 3)).astype(np.float64)) - hand.joints
+    )
+    std = np.sqrt((spread**2).mean((0, 2)))
+    assert (std < 1.6 * hand.joints_std).all()
+
+
+def test_several_hands_come_best_first(reconstructor, truth):
+    hands = [replace(detect(truth[1]), score=score) for score in (0.2, 0.9, 0.5)]
+    hands[1] = mirror(hands[1])
+    found = reconstructor(IMAGE, intrinsics=INTRINSICS, detections=hands)
+    assert [hand.score for hand in found] == [0.9, 0.5, 0.2]
+    assert [hand.side for hand in found] == ["left", "right", "right"]
+    np.testing.assert_allclose(found[1].vertices, found[2].vertices, atol=1e-5)
+
+
+def test_detections_of_different_conventions_keep_their_order(reconstructor, truth):
+    ours = detect(truth[1])
+    theirs = replace(mirror(ours), convention="mediapipe", score=0.8)
+    found = reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[ours, theirs])
+    assert [hand.side for hand in found] == ["right", "left"]
+    np.testing.assert_allclose(found[1].box_xyxy_px, theirs.box_xyxy_px)
+
+
+def test_a_hand_from_2d_joints_alone(truth):
+    reconstruct = Reconstructor(
+        detector=GivenJoints([given_joints(project_numpy(truth[1]), "right")]), device="cpu"
+    )
+    (hand,) = reconstruct(IMAGE, intrinsics=INTRINSICS)
+    assert np.linalg.norm(aligned(hand.joints, truth[1]) - truth[1], axis=1).mean() < 0.012
+    assert np.abs(hand.joints_2d - project_numpy(truth[1])).mean() < 4
+
+
+def test_less_evidence_is_less_sure(reconstructor, truth):
+    whole = detect(truth[1])
+    bare = replace(whole, depth_px=None, landmarks_3d_m=None)
+    few = replace(bare, confidence=np.isin(np.arange(21), [0, 5, 9, 13, 17]).astype(float))
+    stds = [
+        np.median(reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[d])[0].joints_std)
+        for d in (whole, bare, few)
+    ]
+    assert stds[0] < stds[1] < stds[2]
+
+
+def test_a_box_alone_gives_a_hand_in_the_box(reconstructor):
+    box = np.array([200.0, 100, 420, 380])
+    (hand,) = reconstructor(IMAGE, boxes=box[None], side="left")
+    assert hand.side == "left"
+    middle = hand.joints_2d.mean(0)
+    assert ((middle > box[:2]) & (middle < box[2:])).all()
+    assert np.median(hand.joints_std) > 0.007
+
+
+def test_hands_that_are_hard_to_place_come_out_finite(reconstructor):
+    x = np.linspace(100, 300, 21)
+    line = given_joints(np.stack([x, x], 1), "right")
+    four = given_joints(np.stack([x, x], 1), "right", (np.arange(21) < 4).astype(float))
+    for hand in reconstructor(IMAGE, detections=[line, four]):
+        assert np.isfinite(hand.vertices).all()
+        assert np.isfinite(hand.joints_std).all()
+        assert np.isfinite(hand.sample(2).vertices).all()
+
+
+def test_the_same_photo_gives_the_same_hand(reconstructor, truth, pair):
+    (again,) = reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[detect(truth[1])])
+    np.testing.assert_array_equal(again.vertices, pair["right"].vertices)
+    np.testing.assert_array_equal(again.joints_std, pair["right"].joints_std)
+    np.testing.assert_array_equal(again.vertex_colors, pair["right"].vertex_colors)
+
+
+def test_no_hand_gives_an_empty_list(reconstructor):
+    assert reconstructor(IMAGE, detections=[]) == []
+
+
+def test_side_overrides_the_detections(reconstructor, truth):
+    (hand,) = reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[detect(truth[1])], side="left")
+    assert hand.side == "left"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"intrinsics": np.full((3, 3), np.nan)}, "finite 3x3"),
+        ({"intrinsics": INTRINSICS, "fov_deg": 60.0}, "not both"),
+        ({"fov_deg": 500.0}, "between 1 and 170"),
+        ({"boxes": np.array([[0.0, 0, 9, 9]])}, "boxes beside them"),
+    ],
+)
+def test_unusable_values_are_refused(reconstructor, truth, options, message):
+    with pytest.raises(InputError, match=message):
+        reconstructor(IMAGE, detections=[detect(truth[1])], **options)
+
+
+@pytest.mark.parametrize("name", ["joints_2d_px", "depth_px", "landmarks_3d_m", "box_xyxy_px"])
+def test_detections_that_are_not_finite_are_refused(reconstructor, truth, name):
+    good = detect(truth[1])
+    wrong = replace(good, **{name: np.full_like(getattr(good, name), np.nan)})
+    with pytest.raises(InputError, match="finite"):
+        reconstructor(IMAGE, detections=[wrong])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "tpu"}, "auto, cpu or cuda"),
+        ({"hand_model": "no_such_file.pkl"}, "no_such_file.pkl"),
+        ({"checkpoint": "folder"}, "checkpoint"),
+    ],
+)
+def test_unusable_options_are_refused(options, message):
+    with pytest.raises(AmvurError, match=message):
+        Reconstructor(**{"detector": "none", **options})
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="No CUDA device"):
+        choose_device("cuda")
+    assert choose_device("auto").type == "cpu"
