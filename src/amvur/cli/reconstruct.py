@@ -128,7 +128,8 @@ def _process(path: Path, stem: str, options: Reconstruct, engine: Engine) -> int
         old = str(previous["image"]["path"])
         if Path(old).resolve() != path.resolve():
             _say(f"{path}: its results replace those of {old}, which had the same name.")
-    for warning in warnings:
+    own = [f"hand {index}: {text}" for index, hand in enumerate(hands) for text in hand.warnings]
+    for warning in [*warnings, *own]:
         _say(_about(path, warning))
     return len(hands)
 

@@ -15,10 +15,14 @@ from amvur.hand.joints import BONE_JOINTS, BONE_NAMES
 from amvur.hand.landmarks import TRANSL, HandState
 from amvur.hand.model import HandMesh, HandModel
 from amvur.inference.calibration import Calibration
-from amvur.inference.camera import ASSUMED_LOG_FOCAL_STD
+from amvur.inference.camera import ASSUMED_CENTER_STD, ASSUMED_LOG_FOCAL_STD
 from amvur.inference.posterior import STD_SAMPLES, LaplacePosterior, aligned_std, draw_meshes
 from amvur.inference.texture import sample_vertex_colors
 from amvur.structures import Camera, HandDetection, HandParameters, HandReconstruction, RgbImage, Skeleton
+
+UNSURE_STD_M = 0.009
+"""Mean standard deviation above which a hand is called unsure: about one and a half times the usual."""
+UNSEEN_CONFIDENCE = 0.3
 
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 
@@ -68,7 +72,22 @@ def assemble(
         parameters=_parameters(fitted, camera),
         skeleton=_skeleton(mesh, model, flip),
         posterior=posterior,
+        warnings=_warnings(detection, joints_std),
     )
+
+
+def _warnings(detection: HandDetection, joints_std: Float[np.ndarray, "21"]) -> tuple[str, ...]:
+    """Return what a user should know before trusting this hand."""
+    if not detection.confidence.any():
+        return ("Only a box was given, so the pose is a guess: use a detector or give joints.",)
+    found = []
+    unseen = int((detection.confidence < UNSEEN_CONFIDENCE).sum())
+    if unseen:
+        found.append(f"{unseen} of 21 joints were hardly seen (outside the picture, hidden or in doubt).")
+    std = float(joints_std.mean())
+    if std > UNSURE_STD_M:
+        found.append(f"This hand is unsure: its joints have a standard deviation of {1000 * std:.0f} mm.")
+    return tuple(found)
 
 
 def _mesh(model: HandModel, state: HandState) -> HandMesh:
@@ -99,8 +118,7 @@ def _parameters(fitted: FittedHand, camera: Camera) -> HandParameters:
     pose = axis_angle[1:].ravel() - model.pose_mean.double().cpu().numpy()
     variance = posterior.factor[TRANSL].square().sum(-1).cpu().numpy()
     if camera.source == "assumed":
-        # Depth goes with the focal length; along the image axes the two cancel.
-        variance[2] += (ASSUMED_LOG_FOCAL_STD * float(state.transl[0, 2])) ** 2
+        variance += _assumed_camera_std(camera, float(state.transl[0, 2])) ** 2
     return HandParameters(
         global_orient=axis_angle[0] * turn,
         hand_pose=pose * np.tile(turn, 15),
@@ -109,6 +127,17 @@ def _parameters(fitted: FittedHand, camera: Camera) -> HandParameters:
         transl_std=np.sqrt(variance),
         hand_model=model.name,
     )
+
+
+def _assumed_camera_std(camera: Camera, depth_m: float) -> Float[np.ndarray, "3"]:
+    """Return the position's standard deviation (m) that comes from not knowing the camera.
+
+    Depth goes with the focal length, position across with where the picture was cropped.
+    """
+    # An assumed principal point is the picture's centre: twice it is the picture's size.
+    focal, size = np.diag(camera.intrinsics)[:2], 2 * camera.intrinsics[:2, 2]
+    across = ASSUMED_CENTER_STD * size / focal * depth_m
+    return np.array([*across, ASSUMED_LOG_FOCAL_STD * depth_m])
 
 
 def _skeleton(mesh: HandMesh, model: HandModel, flip: Float[np.ndarray, "3"]) -> Skeleton:

@@ -17,6 +17,8 @@ ASSUMED_FOV_DEG = 50.0
 28°, and many pictures are cropped."""
 ASSUMED_LOG_FOCAL_STD = 0.3
 """Standard deviation of ln(focal length) of an assumed camera: lenses differ, and pictures are cropped."""
+ASSUMED_CENTER_STD = 0.1
+"""Standard deviation of an assumed principal point, as a fraction of the picture's side: crops move it."""
 _HAND_SIZE_M = 0.17
 _USUAL_DISTANCE_M = 0.5
 _LOG_DISTANCE_STD = 0.3

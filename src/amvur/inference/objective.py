@@ -78,7 +78,7 @@ def quadratic(chain: LandmarkChain, prior: HandPrior, evidence: Evidence, state:
 
 @dataclass(frozen=True)
 class _Term:
-    """A term's cost, its gradient by the landmarks, its curvature: blocks, or rows of a root (or 0 of them)."""
+    """A term's cost, its gradient by the landmarks, its curvature: blocks, or rows of a root."""
 
     cost: Float[Tensor, "B"]
     force: Float[Tensor, "B 21 3"]

@@ -1,0 +1,123 @@
+"""One labelled picture as the files of a WebDataset sample, and back."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from amvur.data.samples import HandBatch, JointState
+from amvur.errors import InputError
+
+ImageFormat = Literal["jpg", "png"]
+
+JPEG_QUALITY = 95
+"""With full-resolution chroma: about a third of the size of a PNG, noise below that of a phone's camera."""
+
+SMALL = ("intrinsics", "joints", "joints_2d", "joint_states", "global_orient", "hand_pose", "betas", "transl")
+"""Labels in KEY.json, float32 written so that they read back exactly."""
+SCALARS = ("is_left", "occlusion", "skin_tone", "index")
+ARRAYS = {
+    "vertices": np.float32,
+    "vertex_albedo": np.float16,
+    "vertex_colors": np.float16,
+    "visible_vertices": np.bool_,
+    "unoccluded_vertices": np.bool_,
+}
+"""Labels in KEY.npz; half floats keep colors to 0.0005, a tenth of a step of 8 bits being 0.0004."""
+
+Files = dict[str, bytes]
+"""The files of one sample by suffix: jpg or png, mask.png, json, npz."""
+
+
+def encode_sample(batch: HandBatch, place: int, kind: str, image_format: ImageFormat) -> Files:
+    """Return the files of the sample at `place` of a batch; `kind` names its pose.
+
+    The labels describe the stored picture: coordinates are its pixels, top-left pixel's centre (0.5, 0.5).
+    """
+    return {
+        image_format: _image_bytes(_array(batch, "images", place), image_format),
+        "mask.png": _image_bytes(_array(batch, "mask", place), "png"),
+        "json": json.dumps(_labels(batch, place, kind), separators=(",", ":")).encode(),
+        "npz": _npz_bytes({name: _array(batch, name, place).astype(kind) for name, kind in ARRAYS.items()}),
+    }
+
+
+def decode_sample(files: Mapping[str, bytes], name: str) -> HandBatch:
+    """Return a batch of one from the files of a sample; `name` is for the message of an `InputError`."""
+    try:
+        labels = json.loads(files["json"])
+        picture = files["jpg"] if "jpg" in files else files["png"]
+        values: dict[str, torch.Tensor] = {
+            "images": torch.from_numpy(_pixels(picture, "RGB")),
+            "mask": torch.from_numpy(_pixels(files["mask.png"], "1")),
+        }
+        for key in (*SMALL, *SCALARS):
+            values[key] = torch.tensor(labels[key], dtype=_dtype(key))
+        with np.load(io.BytesIO(files["npz"]), allow_pickle=False) as arrays:
+            for key in ARRAYS:
+                array = torch.from_numpy(arrays[key])
+                values[key] = array.float() if array.is_floating_point() else array
+        return HandBatch(**{key: value[None] for key, value in values.items()})
+    except (KeyError, ValueError, TypeError, OSError, UnidentifiedImageError) as error:
+        raise InputError(f"Sample {name} is damaged ({type(error).__name__}: {error}). Make it again.") from error
+
+
+def _labels(batch: HandBatch, place: int, kind: str) -> dict[str, Any]:
+    """Return the labels of KEY.json; for reading by eye some are there twice."""
+    labels: dict[str, Any] = {
+        "schema": "amvur-synthetic/1",
+        "side": "left" if bool(batch.is_left[place]) else "right",
+        "kind": kind,
+        "joint_state_names": [state.name.lower() for state in JointState],
+    }
+    for name in (*SCALARS, *SMALL):
+        labels[name] = _plain(_array(batch, name, place))
+    return labels
+
+
+def _plain(array: np.ndarray) -> Any:
+    """Return nested lists of numbers; float32 as the shortest decimals that read back exactly."""
+    if array.ndim:
+        return [_plain(np.asarray(part)) for part in array]
+    return float(str(array[()])) if array.dtype == np.float32 else array.item()
+
+
+def _array(batch: HandBatch, name: str, place: int) -> np.ndarray:
+    """Return a field of one sample as a numpy array."""
+    array: np.ndarray = getattr(batch, name)[place].detach().cpu().numpy()
+    return array
+
+
+def _dtype(name: str) -> torch.dtype:
+    """Return the type of a label of KEY.json."""
+    return {"is_left": torch.bool, "index": torch.int64, "joint_states": torch.int64}.get(name, torch.float32)
+
+
+def _image_bytes(pixels: np.ndarray, image_format: ImageFormat) -> bytes:
+    """Return a picture (RGB, or bool for a mask) as a file."""
+    stream = io.BytesIO()
+    image = Image.fromarray(pixels)
+    if image_format == "jpg":
+        image.save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    else:
+        image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _pixels(data: bytes, mode: str) -> np.ndarray:
+    """Return the pixels of a file, a copy that can be written to."""
+    with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as image:
+        return np.array(image.convert(mode))
+
+
+def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return arrays as a compressed .npz (its members carry no time of day, so it is reproducible)."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    return stream.getvalue()
