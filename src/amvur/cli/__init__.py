@@ -1,4 +1,4 @@
-"""The command line: `amvur reconstruct | view | export | info`.
+"""The command line: `amvur reconstruct | view | export | synthesize | info`.
 
 Nothing heavy is imported here, so that `amvur --help` answers at once.
 
@@ -16,13 +16,14 @@ from typing import Annotated
 
 import tyro
 
-from amvur.cli.options import Export, Info, Reconstruct, View
+from amvur.cli.options import Export, Info, Reconstruct, Synthesize, View
 from amvur.errors import AmvurError
 
 Command = (
     Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
     | Annotated[View, tyro.conf.subcommand("view")]
     | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Synthesize, tyro.conf.subcommand("synthesize")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 
@@ -65,6 +66,10 @@ def run(command: Command) -> int:
         from amvur.cli.convert import run_export
 
         return run_export(command)
+    if isinstance(command, Synthesize):
+        from amvur.cli.synthesize import run_synthesize
+
+        return run_synthesize(command)
     from amvur.cli.info import run_info
 
     return run_info()

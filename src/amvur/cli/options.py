@@ -68,5 +68,35 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Synthesize:
+    """Render synthetic hands with exact labels into shards for training (WebDataset).
+
+    Writes shard-000000.tar, ... with manifest.json, statistics.json and contact_sheet.png. The same
+    options give the same files; an interrupted run is continued by the same command.
+    """
+
+    output: Path
+    """Folder for the set; made if missing. A set of other options in it is never overwritten."""
+    count: int | None = None
+    """Number of pictures. A finished set can be continued to a larger number."""
+    seed: int | None = None
+    """What the set depends on: other seeds give other pictures. 0 by default."""
+    size: int = 224
+    """Width and height of the pictures in pixels."""
+    backgrounds: Path | None = None
+    """A folder with photographs to put behind the hands; otherwise backgrounds are drawn."""
+    hand_model: str = "open"
+    """open, or the path of your own MANO file (.pkl)."""
+    shard_size: int = 1000
+    """Pictures in a shard."""
+    image_format: Literal["jpg", "png"] | None = None
+    """jpg (quality 95, full-resolution chroma; the default) or png (lossless, three times the size)."""
+    workers: int = 0
+    """Processes that render; 0 renders in this one."""
+    benchmark: Literal["synth-v1"] | None = None
+    """Write a benchmark set instead, which is never to be trained on; count, seed and all are its own."""
+
+
+@dataclass(frozen=True)
 class Info:
     """Print versions, devices, hand models, detector and licences."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from amvur.data.samples import HandBatch
-from amvur.data.synthetic.poses import HandDraws, draw_hands
+from amvur.data.synthetic.poses import PoseKind, draw_hands
 from amvur.data.synthetic.render_batch import SceneConfig, SceneRenderer
 from amvur.errors import ImageError, InputError
 from amvur.hand.loading import OPEN_HAND, load_hand_model
@@ -84,15 +84,19 @@ class SyntheticHands:
 
     def batch(self, indices: Sequence[int] | Int64[Tensor, "B"]) -> HandBatch:
         """Return the samples of these indices, in their order."""
-        return self.sample(indices)[0]
+        return self.named_samples(indices)[0]
 
-    def sample(self, indices: Sequence[int] | Int64[Tensor, "B"]) -> tuple[HandBatch, HandDraws]:
-        """Return the samples of these indices and the hands behind them; raises `InputError`."""
-        numbers = torch.as_tensor(indices, dtype=torch.int64)
+    def named_samples(
+        self, positions: Sequence[int] | Int64[Tensor, "B"]
+    ) -> tuple[HandBatch, tuple[str, ...]]:
+        """Return the samples of these indices and the names of their kinds of pose; raises `InputError`."""
+        numbers = torch.as_tensor(positions, dtype=torch.int64)
         if numbers.ndim != 1 or not len(numbers) or numbers.min() < 0 or numbers.max() > MAX_INDEX:
-            raise InputError(f"Indices are a list of whole numbers from 0 to {MAX_INDEX}, found {indices}.")
-        draws = draw_hands(self.model, self.seed, numbers)
-        return self._renderer.render(self.seed, numbers, draws.betas, draws.hand_pose), draws
+            raise InputError(f"Indices are a list of whole numbers from 0 to {MAX_INDEX}, found {positions}.")
+        with torch.no_grad():
+            draws = draw_hands(self.model, self.seed, numbers)
+            batch = self._renderer.render(self.seed, numbers, draws.betas, draws.hand_pose)
+        return batch, tuple(PoseKind(kind).name.lower() for kind in draws.kind.tolist())
 
     def batches(self, start: int = 0, count: int | None = None, batch_size: int = 32) -> Iterator[HandBatch]:
         """Yield samples start, start + 1, ... in batches; endless where `count` is None."""

@@ -8,6 +8,8 @@ abduction (away from the middle finger; the middle finger itself towards the thu
 flexion, palmar abduction and, where given, twist (negative opposes).
 """
 
+# ruff: noqa: E501  (a table: one pose a line)
+
 from __future__ import annotations
 
 from functools import lru_cache
@@ -16,7 +18,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from amvur.hand.model import HandModel
-from amvur.hand.poses import POSES, Angles, hand_pose_from_angles
+from amvur.hand.poses import FINGERS, POSES, Angles, compose_rotations
 
 Hand = dict[str, Angles]
 
@@ -165,21 +167,25 @@ LIBRARY: dict[str, Hand] = {**POSES, **GRASPS, **EVERYDAY, **GESTURES, **LETTERS
 """All poses by name, those of `amvur.hand.poses` first."""
 
 
-def library_hand_pose(name: str, model: HandModel) -> Float64[np.ndarray, "45"]:
-    """Return the `hand_pose` (rad; `pose_mean` taken off) of a library pose for a hand model.
+def library_angles(model: HandModel) -> Float64[np.ndarray, "P 45"]:
+    """Return all library poses, in `LIBRARY`'s order, as angles (rad) about a hand model's pose axes.
 
-    Raises `KeyError` for an unknown name.
+    The angles are those of `amvur.hand.prior.HandPrior`: components of the local axis-angle relative to
+    the rest pose, clamped to the model's limits.
     """
-    arrays = model.arrays
-    return hand_pose_from_angles(LIBRARY[name], arrays.pose_axes, arrays.rest_angles) - arrays.pose_mean
+    axes, limits = model.arrays.pose_axes, model.arrays.pose_limits
+    local = compose_rotations(_clinical_angles() - model.arrays.rest_angles, axes)
+    angles = (axes @ local[..., None])[..., 0]
+    return np.clip(angles, limits[..., 0], limits[..., 1]).reshape(-1, 45)
 
 
-@lru_cache(maxsize=8)
-def _angles_of(sha256: str, axes: bytes, rest: bytes) -> Float64[np.ndarray, "P 45"]:
-    pose_axes = np.frombuffer(axes).reshape(15, 3, 3)
-    rest_angles = np.frombuffer(rest).reshape(15, 3)
-    rows = []
-    for pose in LIBRARY.values():
-        local = hand_pose_from_angles(pose, pose_axes, rest_angles).reshape(15, 3, 1)
-        rows.append((pose_axes @ local).reshape(45))
-    return np.stack(rows)
+@lru_cache(maxsize=1)
+def _clinical_angles() -> Float64[np.ndarray, "P 15 3"]:
+    """Return the table as flexion, abduction and twist (rad) of bones 1..15."""
+    clinical = np.zeros((len(LIBRARY), 5, 3, 3))
+    for row, pose in zip(clinical, LIBRARY.values(), strict=True):
+        for bones, finger in zip(row, FINGERS, strict=True):
+            values = (*pose[finger], 0.0)[:5]
+            bones[:, 0] = values[:3]
+            bones[0, 1:] = values[3:]
+    return np.radians(clinical).reshape(-1, 15, 3)

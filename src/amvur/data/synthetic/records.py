@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from amvur.data.samples import HandBatch, JointState
 from amvur.errors import InputError
+from amvur.structures import RgbImage
 
 ImageFormat = Literal["jpg", "png"]
 
@@ -29,7 +30,7 @@ ARRAYS = {
     "visible_vertices": np.bool_,
     "unoccluded_vertices": np.bool_,
 }
-"""Labels in KEY.npz; half floats keep colors to 0.0005, a tenth of a step of 8 bits being 0.0004."""
+"""Labels in KEY.npz; half floats keep colors to 0.00025, a sixteenth of a step of 8 bits."""
 
 Files = dict[str, bytes]
 """The files of one sample by suffix: jpg or png, mask.png, json, npz."""
@@ -44,7 +45,7 @@ def encode_sample(batch: HandBatch, place: int, kind: str, image_format: ImageFo
         image_format: _image_bytes(_array(batch, "images", place), image_format),
         "mask.png": _image_bytes(_array(batch, "mask", place), "png"),
         "json": json.dumps(_labels(batch, place, kind), separators=(",", ":")).encode(),
-        "npz": _npz_bytes({name: _array(batch, name, place).astype(kind) for name, kind in ARRAYS.items()}),
+        "npz": _npz_bytes({key: _array(batch, key, place).astype(dtype) for key, dtype in ARRAYS.items()}),
     }
 
 
@@ -52,9 +53,8 @@ def decode_sample(files: Mapping[str, bytes], name: str) -> HandBatch:
     """Return a batch of one from the files of a sample; `name` is for the message of an `InputError`."""
     try:
         labels = json.loads(files["json"])
-        picture = files["jpg"] if "jpg" in files else files["png"]
         values: dict[str, torch.Tensor] = {
-            "images": torch.from_numpy(_pixels(picture, "RGB")),
+            "images": torch.from_numpy(picture_of(files["jpg"] if "jpg" in files else files["png"])),
             "mask": torch.from_numpy(_pixels(files["mask.png"], "1")),
         }
         for key in (*SMALL, *SCALARS):
@@ -66,6 +66,11 @@ def decode_sample(files: Mapping[str, bytes], name: str) -> HandBatch:
         return HandBatch(**{key: value[None] for key, value in values.items()})
     except (KeyError, ValueError, TypeError, OSError, UnidentifiedImageError) as error:
         raise InputError(f"Sample {name} is damaged ({type(error).__name__}: {error}). Make it again.") from error
+
+
+def picture_of(data: bytes) -> RgbImage:
+    """Return the pixels of a stored picture."""
+    return _pixels(data, "RGB")
 
 
 def _labels(batch: HandBatch, place: int, kind: str) -> dict[str, Any]:
