@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rendered_hands import SIZE_PX, Observation, observe
+from scipy.optimize import brentq
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -31,6 +32,7 @@ from amvur.inference.reconstructor import Reconstructor
 
 OUTPUT = Path(__file__).parents[1] / "src/amvur/inference/assets/calibration.json"
 RADIUS_90 = 2.5003
+LOG_INFLATIONS = np.arange(0.0, 3.01, 0.5)
 # A joint is not the same point to every annotator or body: published conventions put joints several
 # millimetres apart along a finger (docs/method.md). No render can show that; it is added to the floor.
 CONVENTION_STD_M = 0.002
@@ -42,66 +44,81 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=3_000_000, help="number of the first render")
     args = parser.parse_args()
     observations = observe(range(args.seed, args.seed + args.count))
-    error, curvature_std, features = measure(observations)
+    error, features, table = measure(observations)
     held_out = torch.arange(len(error)) % 3 == 0
-    calibration = fit_calibration(error[~held_out], curvature_std[~held_out], features[~held_out])
-    stated = state_std(calibration, curvature_std[held_out], features[held_out])
+    calibration = fit_calibration(error[~held_out], features[~held_out], table[~held_out])
+    stated = state_std(calibration, features[held_out], table[held_out])
     report = summarise(error[held_out], stated)
     write(calibration, args.count, args.seed, len(error), report)
     print(json.dumps(report, indent=1))
 
 
 def measure(observations: list[Observation]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return errors (N,21) m after alignment, the curvature's standard deviations (N,21), features (N,4)."""
-    neutral = Calibration(np.zeros(4), np.zeros(21), "none")
+    """Return errors (N,21) m after alignment, features (N,4) and standard deviations (N,21,K).
+
+    The standard deviations are those of the joints at the inflations exp(`LOG_INFLATIONS`), no floor.
+    """
     reconstructor = Reconstructor(detector="none")
-    reconstructor.calibration = neutral
-    errors, stds, features = [], [], []
+    rows: list[tuple[Tensor, Tensor, Tensor]] = []
     for observation in observations:
         detection, truth = observation.detection, observation.rendered.mesh.joints[0]
         camera = make_camera(SIZE_PX, SIZE_PX, hand_sizes_px=[merge_runs(detection).size_px])
-        hand = reconstructor.fit([detection], camera, SIZE_PX)[0]
-        state = hand.posterior.state
-        mesh = hand.posterior.model.from_matrices(
-            state.rotations.float(), state.betas.float(), state.transl.float()
-        )
-        joints = mesh.joints[0]
-        errors.append((align_similarity(joints.double(), truth) - truth).norm(dim=-1))
-        drawn = draw_meshes(hand.posterior, STD_SAMPLES, seed=0)
-        stds.append(torch.as_tensor(aligned_std(drawn.joints, joints)).double())
-        features.append(torch.as_tensor(hand.features))
-    return torch.stack(errors), torch.stack(stds), torch.stack(features)
+        stds = []
+        for log_inflation in LOG_INFLATIONS:
+            reconstructor.calibration = Calibration(np.array([log_inflation, 0, 0, 0]), np.zeros(21), "none")
+            hand = reconstructor.fit([detection], camera, SIZE_PX)[0]
+            state = hand.posterior.state
+            like = hand.posterior.model.v_template
+            mesh = hand.posterior.model.from_matrices(
+                state.rotations.to(like), state.betas.to(like), state.transl.to(like)
+            )
+            drawn = draw_meshes(hand.posterior, STD_SAMPLES, seed=0)
+            stds.append(torch.as_tensor(aligned_std(drawn.joints, mesh.joints[0])).double())
+        error = (align_similarity(mesh.joints[0].double(), truth) - truth).norm(dim=-1)
+        rows.append((error, torch.as_tensor(hand.features), torch.stack(stds, -1)))
+    errors, features, tables = (torch.stack(column) for column in zip(*rows, strict=True))
+    return errors, features, tables
 
 
-def fit_calibration(error: Tensor, curvature_std: Tensor, features: Tensor) -> Calibration:
-    """Maximise the likelihood of isotropic normal errors, then match the 90 % quantile."""
-    coefficients = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+def fit_calibration(error: Tensor, features: Tensor, table: Tensor) -> Calibration:
+    """Maximise the likelihood of isotropic errors, then widen or narrow until 90 % are covered."""
+    coefficients = torch.tensor([0.5, 0.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
     log_floor = torch.full((21,), np.log(0.004), dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([coefficients, log_floor], max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
+    optimizer = torch.optim.Adam([coefficients, log_floor], lr=0.03)
+    for _ in range(600):
         optimizer.zero_grad()
-        inflation = (features @ coefficients).clamp(0.0, 2.0).exp()
-        variance = (inflation[:, None] * curvature_std).square() + log_floor.exp().square()
+        std = torch.hypot(_interpolate(table, features @ coefficients), log_floor.exp())
         # Student-t errors with 4 degrees of freedom: the few lost hands must not widen all others.
-        loss = 3.5 * torch.log1p(error.square() / (4 * variance)) + 1.5 * variance.log()
-        loss = loss.mean() + 1e-3 * coefficients[1:].square().sum()
-        loss.backward()
-        return loss
+        loss = 3.5 * torch.log1p(error.square() / (4 * std.square())) + 3 * std.log()
+        (loss.mean() + 1e-3 * coefficients[1:].square().sum()).backward()
+        optimizer.step()
+    shape, floor = coefficients.detach().numpy(), log_floor.detach().exp().numpy()
 
-    optimizer.step(closure)
-    calibration = Calibration(coefficients.detach().numpy(), log_floor.detach().exp().numpy(), "fitted")
-    ratio = error / state_std(calibration, curvature_std, features)
-    factor = float(torch.quantile(ratio.flatten(), 0.9)) / RADIUS_90
-    scaled = calibration.coefficients + np.array([np.log(factor), 0, 0, 0])
-    floor = np.hypot(calibration.floor_m * factor, CONVENTION_STD_M)
-    return Calibration(scaled, floor, "fitted")
+    def scaled(log_factor: float) -> Calibration:
+        widened = shape + np.array([log_factor, 0, 0, 0])
+        return Calibration(widened, np.hypot(floor * np.exp(log_factor), CONVENTION_STD_M), "fitted")
+
+    def excess(log_factor: float) -> float:
+        covered = error <= RADIUS_90 * state_std(scaled(log_factor), features, table)
+        return float(covered.double().mean()) - 0.9
+
+    return scaled(brentq(excess, -2.0, 2.0, xtol=1e-3))
 
 
-def state_std(calibration: Calibration, curvature_std: Tensor, features: Tensor) -> Tensor:
+def state_std(calibration: Calibration, features: Tensor, table: Tensor) -> Tensor:
     """Return what would be stated: (N,21) m."""
-    inflation = torch.as_tensor(calibration.inflation(features.numpy()))
-    return torch.hypot(inflation[:, None] * curvature_std, torch.as_tensor(calibration.floor_m))
+    log_inflation = torch.as_tensor(np.log(calibration.inflation(features.numpy())))
+    return torch.hypot(_interpolate(table, log_inflation), torch.as_tensor(calibration.floor_m))
+
+
+def _interpolate(table: Tensor, log_inflation: Tensor) -> Tensor:
+    """Look standard deviations up between the inflations they were measured at (linear)."""
+    step = LOG_INFLATIONS[1] - LOG_INFLATIONS[0]
+    place = (log_inflation / step).clamp(0, len(LOG_INFLATIONS) - 1.001)
+    low = place.detach().floor().long()
+    share = (place - low)[:, None]
+    index = low[:, None, None].expand(-1, table.shape[1], 1)
+    return ((1 - share) * table.gather(2, index)[..., 0]) + share * table.gather(2, index + 1)[..., 0]
 
 
 def summarise(error: Tensor, stated: Tensor) -> dict[str, float]:

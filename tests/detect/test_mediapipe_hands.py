@@ -56,9 +56,9 @@ def test_a_drawn_hand_is_found(detector, drawn):
     assert hand.side == "left"
     assert hand.score > 0.8
     assert hand.convention == "mediapipe"
-    assert hand.joints_2d_px.shape == (6, 21, 2)
-    assert hand.depth_px.shape == (6, 21)
-    assert hand.landmarks_3d_m.shape == (6, 21, 3)
+    assert hand.joints_2d_px.shape == (4, 21, 2)
+    assert hand.depth_px.shape == (4, 21)
+    assert hand.landmarks_3d_m.shape == (4, 21, 3)
     np.testing.assert_array_equal(hand.depth_px[:, 0], 0)
     assert (hand.confidence > 0.9).all()
     assert np.linalg.norm(middle(hand) - joints, axis=1).mean() < 0.03 * len(image)

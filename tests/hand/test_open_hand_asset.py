@@ -266,7 +266,7 @@ def test_pinch_and_fist_do_what_they_say(hand: dict[str, np.ndarray]) -> None:
     weights = hand["lbs_weights"]
     thumb, index = vertices[weights[:, 15] > 0.9], vertices[weights[:, 3] > 0.9]
     gap = np.linalg.norm(thumb[:, None] - index[None], axis=-1).min()
-    assert gap < 0.006
+    assert gap < 0.005
     fist = named_pose("fist", hand["pose_axes"], hand["rest_angles"])
     vertices, _ = pose_hand(hand, np.zeros(10), fist)
     tips = vertices[hand["tip_vertices"][1:]]

@@ -1,11 +1,14 @@
 """Hands drawn from the Laplace posterior, against the normal distribution they are drawn from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 from truth import exact_evidence, noisy, true_hands
 
+from amvur.geometry.rotations import matrix_to_axis_angle
 from amvur.hand.landmarks import HandState, landmarks_and_jacobian
 from amvur.hand.model import HandModel
 from amvur.inference.objective import quadratic
@@ -17,30 +20,54 @@ def truth():
     return true_hands(2, seed=7)
 
 
-def make_posterior(truth, spread=1.0, side="right", dtype=torch.float32):
+def make_posterior(truth, spread=1.0, side="right", dtype=torch.float32, limits=True):
     """The posterior about the first true hand, its standard deviations times `spread`."""
-    curvature = quadratic(truth.chain, truth.prior, noisy(exact_evidence(truth)), truth.state).curvature
+    evidence = noisy(exact_evidence(truth))
+    curvature = quadratic(truth.chain, truth.prior, evidence, truth.state).curvature
     state = HandState(truth.state.rotations[:1], truth.state.betas[:1], truth.state.transl[:1])
-    model = HandModel(truth.model.arrays, dtype)
-    return LaplacePosterior(model, state, spread * square_root_covariance(curvature)[0], side)
+    model, prior = HandModel(truth.model.arrays, dtype), truth.prior
+    if not limits:
+        far = torch.full_like(prior.upper, 10.0)
+        prior = replace(prior, lower=-far, upper=far)
+    factor = spread * square_root_covariance(curvature, torch.zeros_like(curvature), torch.ones(2))[0]
+    return LaplacePosterior(model, prior, state, factor, side)
 
 
 def test_factor_is_a_root_of_the_inverse_curvature(truth):
     curvature = quadratic(truth.chain, truth.prior, exact_evidence(truth), truth.state).curvature
-    factor = square_root_covariance(curvature)
+    factor = square_root_covariance(curvature, torch.zeros_like(curvature), torch.ones(2))
     covariance = factor @ factor.transpose(-1, -2)
     eye = torch.eye(61).expand(2, 61, 61)
-    np.testing.assert_allclose(covariance @ curvature, eye, atol=1e-6)
+    np.testing.assert_allclose(covariance @ curvature, eye, atol=1e-3)
+
+
+def test_inflation_widens_what_evidence_says_and_leaves_the_prior():
+    prior = torch.eye(61, dtype=torch.float64)[None]
+    evidence = torch.diag_embed(torch.tensor([[99.0] * 30 + [0.0] * 31], dtype=torch.float64))
+    factor = square_root_covariance(prior + evidence, prior, torch.tensor([3.0], dtype=torch.float64))
+    variance = factor.square().sum(-1)[0]
+    np.testing.assert_allclose(variance[:30], 1 / (1 + 11), rtol=1e-4)
+    np.testing.assert_allclose(variance[30:], 1, rtol=1e-4)
 
 
 def test_directions_without_evidence_get_a_finite_spread():
-    factor = square_root_covariance(torch.diag_embed(torch.tensor([[1.0] * 60 + [0.0]], dtype=torch.float64)))
+    curvature = torch.diag_embed(torch.tensor([[1.0] * 60 + [0.0]], dtype=torch.float64))
+    factor = square_root_covariance(curvature, torch.zeros_like(curvature), torch.ones(1))
     assert torch.isfinite(factor).all()
+
+
+def test_drawn_hands_stay_within_the_range_of_motion(truth):
+    posterior = make_posterior(truth, spread=20.0, dtype=torch.float64)
+    drawn = draw_meshes(posterior, 50, seed=0)
+    parents = list(posterior.model.parents[1:])
+    local = drawn.bone_rotation[:, parents].transpose(-1, -2) @ drawn.bone_rotation[:, 1:]
+    violation = posterior.prior.violation_deg(posterior.prior.angles(matrix_to_axis_angle(local)))
+    assert violation.max() < 0.01
 
 
 def test_joints_scatter_as_the_covariance_says(truth):
     """To first order a joint's covariance is J C Jᵀ; at a tenth of the spread that order is all."""
-    posterior = make_posterior(truth, spread=0.1, dtype=torch.float64)
+    posterior = make_posterior(truth, spread=0.1, dtype=torch.float64, limits=False)
     drawn = draw_meshes(posterior, 2000, seed=1).joints
     points, jacobian = landmarks_and_jacobian(truth.chain, posterior.state)
     by_noise = jacobian[0] @ posterior.factor

@@ -80,11 +80,11 @@ def _make_source(options: Synthesize) -> tuple[SampleSource, ShardPlan]:
     if options.backgrounds is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # told below, in this program's way
-            backgrounds = load_backgrounds(options.backgrounds, options.size)
+            backgrounds = load_backgrounds(options.backgrounds)
         for reason in backgrounds.skipped:
             print(f"amvur: background skipped: {reason}", file=sys.stderr)
         print(
-            f"amvur: {len(backgrounds.pictures)} backgrounds from {options.backgrounds}, "
+            f"amvur: {len(backgrounds.paths)} backgrounds from {options.backgrounds}, "
             f"{len(backgrounds.skipped)} skipped",
             file=sys.stderr,
         )

@@ -51,7 +51,7 @@ POSES: dict[str, dict[str, Angles]] = {
         "middle": (30, 35, 20, 0),
         "ring": (25, 30, 18, 2),
         "little": (20, 25, 15, 6),
-        "thumb": (30, 20, 0, 47, -21),
+        "thumb": (30, 22, 0, 47, -21),
     },
     "point": {
         "index": (0, 0, 0, 0),

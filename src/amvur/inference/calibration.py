@@ -23,6 +23,7 @@ from amvur.inference.objective import Evidence
 from amvur.structures import HandDetection
 
 _HAND_SIZE_M = 0.17
+_USUAL_SPREAD, _USUAL_MISFIT = 0.012, 13.0
 FEATURES = ("constant", "log_spread", "log_misfit", "log_foreshortening")
 
 
@@ -30,8 +31,9 @@ FEATURES = ("constant", "log_spread", "log_misfit", "log_foreshortening")
 class Calibration:
     """How stated standard deviations follow from the curvature's.
 
-    A joint's variance is `(inflation · s)² + floor²`, s from the curvature, with
-    `ln inflation = coefficients · features` of the hand (`FEATURES`); `floor_m` per joint.
+    The evidence's standard deviations are multiplied by `inflation`, with
+    `ln inflation = coefficients · features` of the hand (`FEATURES`), and `floor_m` per joint is added
+    in quadrature to what then follows for the joints.
     """
 
     coefficients: Float64[np.ndarray, "4"]
@@ -43,7 +45,7 @@ class Calibration:
 
         Below 1 it would state more than the evidence, or for a bare box the prior, can tell.
         """
-        factor: np.ndarray = np.exp(np.clip(features @ self.coefficients, 0.0, 2.0))
+        factor: np.ndarray = np.exp(np.clip(features @ self.coefficients, 0.0, 3.0))
         return factor
 
 
@@ -52,8 +54,9 @@ def hand_features(
 ) -> Float[np.ndarray, "B 4"]:
     """Return what tells good from bad fits (`FEATURES`): runs that differ, a bad fit, a foreshortened hand.
 
-    Spread and misfit (the objective at the optimum) are logarithms relative to typical values; the
-    foreshortening is ln(size of the hand in the picture / size it would have facing the camera).
+    Spread and misfit (the objective at the optimum) are logarithms relative to their typical values, and
+    0 where there is nothing to tell (one run); the foreshortening is ln(size of the hand in the picture
+    / size it would have facing the camera).
     """
     rows = []
     for i, detection in enumerate(detections):
@@ -64,8 +67,8 @@ def hand_features(
         rows.append(
             [
                 1.0,
-                np.log(max(spread, 1e-3) / 0.02),
-                np.log(max(float(result.cost[i]), 1.0) / 60.0),
+                np.log(max(spread, 1e-3) / _USUAL_SPREAD) if len(detection.joints_2d_px) > 1 else 0.0,
+                np.log(max(float(result.cost[i]), 1.0) / _USUAL_MISFIT),
                 np.log(max(merged.size_px, 1.0) / facing),
             ]
         )

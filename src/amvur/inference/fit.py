@@ -17,7 +17,7 @@ from torch import Tensor
 from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.landmarks import BETAS, N_BONES, TRANSL, HandState, LandmarkChain, landmarks
 from amvur.hand.prior import HandPrior
-from amvur.inference.objective import Evidence, Quadratic, quadratic
+from amvur.inference.objective import Evidence, Quadratic, prior_quadratic, quadratic
 
 _T = TypeVar("_T", HandState, Quadratic)
 
@@ -34,11 +34,12 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The optimum of every hand, its objective and the curvature there (prior included)."""
+    """The optimum of every hand, its objective and the curvature there: all of it, and the prior's part."""
 
     state: HandState
     cost: Float[Tensor, "B"]
     curvature: Float[Tensor, "B 61 61"]
+    prior_curvature: Float[Tensor, "B 61 61"]
     converged: Bool[Tensor, "B"]
 
 
@@ -75,7 +76,8 @@ def fit(
         state, current = _choose(better, trial_state, state), _choose(better, trial, current)
         if bool(done.all()):
             break
-    return FitResult(state, current.cost, current.curvature, done)
+    prior_curvature = prior_quadratic(prior, state).curvature
+    return FitResult(state, current.cost, current.curvature, prior_curvature, done)
 
 
 def best_of_starts(result: FitResult, n_starts: int) -> FitResult:
@@ -83,7 +85,8 @@ def best_of_starts(result: FitResult, n_starts: int) -> FitResult:
     per_hand = result.cost.unflatten(0, (-1, n_starts))
     choice = per_hand.argmin(-1) + n_starts * torch.arange(len(per_hand), device=per_hand.device)
     state = HandState(result.state.rotations[choice], result.state.betas[choice], result.state.transl[choice])
-    return FitResult(state, result.cost[choice], result.curvature[choice], result.converged[choice])
+    rest = (result.cost, result.curvature, result.prior_curvature, result.converged)
+    return FitResult(state, *(value[choice] for value in rest))
 
 
 def solve_translation(chain: LandmarkChain, evidence: Evidence, state: HandState) -> HandState:

@@ -22,6 +22,8 @@ from amvur.hand.prior import HandPrior
 DEGREES_OF_FREEDOM = 4.0
 _POSE = slice(3, 48)
 _NEAR_M = 1e-3
+_USUAL_DISTANCE_M = 0.5
+_LOG_DISTANCE_STD = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def quadratic(chain: LandmarkChain, prior: HandPrior, evidence: Evidence, state:
     curvature = curvature + depth_rows.transpose(-1, -2) @ depth_rows
     curvature = curvature - similarity_rows.transpose(-1, -2) @ similarity_rows
     gradient = (flat.transpose(-1, -2) @ force.flatten(1)[..., None])[..., 0]
-    prior_part = _prior_quadratic(prior, state)
+    prior_part = prior_quadratic(prior, state)
     return Quadratic(
         cost=projection.cost + depth.cost + shape.cost + prior_part.cost,
         gradient=gradient + prior_part.gradient,
@@ -165,8 +167,11 @@ def _similarity_tangent(
     return basis
 
 
-def _prior_quadratic(prior: HandPrior, state: HandState) -> Quadratic:
-    """Return the prior's part: Gaussian angles, soft limits, standard normal betas."""
+def prior_quadratic(prior: HandPrior, state: HandState) -> Quadratic:
+    """Return the prior's part: Gaussian angles, soft limits, standard normal betas, a distance of an arm.
+
+    The distance's prior is log-normal and wide: it only keeps degenerate evidence from a hand in the lens.
+    """
     local = matrix_to_axis_angle(state.rotations[:, 1:])
     angles = prior.angles(local)
     by_turn = prior.axes @ inverse_right_jacobian(local)
@@ -174,14 +179,19 @@ def _prior_quadratic(prior: HandPrior, state: HandState) -> Quadratic:
     over = ((angles - prior.upper).clamp_min(0) - (prior.lower - angles).clamp_min(0)) / prior.limit_scale
     force = off @ prior.precision + over / prior.limit_scale
     squares = off @ prior.precision * off + over.square()
-    cost = 0.5 * (squares.sum(-1) + state.betas.square().sum(-1))
+    depth = state.transl[:, 2].clamp_min(_NEAR_M)
+    far = (depth / _USUAL_DISTANCE_M).log() / _LOG_DISTANCE_STD
+    cost = 0.5 * (squares.sum(-1) + state.betas.square().sum(-1) + far.square())
     stiffness = prior.precision + torch.diag_embed((over != 0).to(over) / prior.limit_scale**2)
     blocks = stiffness.unflatten(-1, (15, 3))[..., None, :] @ by_turn[:, None]
     blocks = by_turn.transpose(-1, -2) @ blocks.flatten(-3).unflatten(1, (15, 3))
     gradient = angles.new_zeros(len(angles), N_PARAMETERS)
     gradient[:, _POSE] = (by_turn.transpose(-1, -2) @ force.unflatten(-1, (15, 3))[..., None]).flatten(1)
     gradient[:, BETAS] = state.betas
+    by_depth = 1 / (depth * _LOG_DISTANCE_STD)
+    gradient[:, -1] = far * by_depth
     curvature = angles.new_zeros(len(angles), N_PARAMETERS, N_PARAMETERS)
     curvature[:, _POSE, _POSE] = blocks.flatten(1, 2)
     curvature[:, BETAS, BETAS] = torch.eye(10, dtype=angles.dtype, device=angles.device)
+    curvature[:, -1, -1] = by_depth.square()
     return Quadratic(cost, gradient, curvature)

@@ -10,8 +10,10 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from amvur.geometry.procrustes import align_similarity
+from amvur.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from amvur.hand.landmarks import HandState
 from amvur.hand.model import HandMesh, HandModel
+from amvur.hand.prior import HandPrior
 from amvur.inference.fit import retract
 from amvur.structures import HandSamples, Side
 
@@ -28,6 +30,7 @@ class LaplacePosterior:
     """
 
     model: HandModel
+    prior: HandPrior
     state: HandState
     factor: Float[Tensor, "61 61"]
     side: Side
@@ -39,10 +42,20 @@ class LaplacePosterior:
         return HandSamples(mesh.vertices.cpu().numpy() * flip, mesh.joints.cpu().numpy() * flip)
 
 
-def square_root_covariance(curvature: Float[Tensor, "B 61 61"]) -> Float[Tensor, "B 61 61"]:
-    """Return F with F Fᵀ the inverse of the curvature (Laplace's approximation)."""
+def square_root_covariance(
+    curvature: Float[Tensor, "B 61 61"],
+    prior_curvature: Float[Tensor, "B 61 61"],
+    inflation: Float[Tensor, "B"],
+) -> Float[Tensor, "B 61 61"]:
+    """Return F with F Fᵀ the covariance: Laplace's, the evidence's standard deviations inflated.
+
+    `curvature` includes `prior_curvature`, which is not inflated: what the evidence does not tell is as
+    uncertain as the prior, no more.
+    """
+    evidence = curvature - prior_curvature
+    tempered = prior_curvature + evidence / inflation.square()[:, None, None]
     eye = torch.eye(curvature.shape[-1], dtype=curvature.dtype, device=curvature.device)
-    lower = torch.linalg.cholesky(curvature + 1e-9 * eye)
+    lower = torch.linalg.cholesky(tempered + 1e-6 * eye)
     factor: Tensor = torch.linalg.solve_triangular(
         lower.transpose(-1, -2), eye.expand_as(curvature), upper=True
     )
@@ -58,11 +71,21 @@ def draw_meshes(posterior: LaplacePosterior, n: int, seed: int) -> HandMesh:
     repeated = HandState(
         state.rotations.expand(n, -1, -1, -1), state.betas.expand(n, -1), state.transl.expand(n, -1)
     )
-    drawn = retract(repeated, noise @ posterior.factor.T)
+    drawn = _within_limits(posterior, retract(repeated, noise @ posterior.factor.T))
     like = posterior.model.v_template
     return posterior.model.from_matrices(
         drawn.rotations.to(like), drawn.betas.to(like), drawn.transl.to(like)
     )
+
+
+def _within_limits(posterior: LaplacePosterior, drawn: HandState) -> HandState:
+    """Bring drawn fingers back into the range of motion (or as far out as the most probable hand is)."""
+    prior = posterior.prior
+    fitted = prior.angles(matrix_to_axis_angle(posterior.state.rotations[:, 1:]))
+    angles = prior.angles(matrix_to_axis_angle(drawn.rotations[:, 1:]))
+    inside = torch.clamp(angles, torch.minimum(fitted, prior.lower), torch.maximum(fitted, prior.upper))
+    local = axis_angle_to_matrix((prior.axis_angle(inside) + prior.pose_mean).reshape(-1, 15, 3))
+    return HandState(torch.cat([drawn.rotations[:, :1], local], 1), drawn.betas, drawn.transl)
 
 
 def aligned_std(samples: Float[Tensor, "N P 3"], mean: Float[Tensor, "P 3"]) -> Float32[np.ndarray, "P"]:

@@ -113,12 +113,13 @@ class Reconstructor:
         result = best_of_starts(result, n_starts)
         features = hand_features(detections, evidence, result)
         inflation = self.calibration.inflation(features)
-        factors = square_root_covariance(result.curvature) * torch.as_tensor(inflation)[:, None, None]
+        factors = square_root_covariance(result.curvature, result.prior_curvature, torch.as_tensor(inflation))
         return [
             FittedHand(
                 detection,
                 LaplacePosterior(
                     self._mesh_model,
+                    self.prior,
                     HandState(
                         result.state.rotations[i : i + 1],
                         result.state.betas[i : i + 1],

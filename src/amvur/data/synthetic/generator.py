@@ -20,12 +20,12 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from amvur.data.samples import HandBatch
 from amvur.data.synthetic.poses import PoseKind, draw_hands
-from amvur.data.synthetic.render_batch import SceneConfig, SceneRenderer
-from amvur.errors import ImageError, InputError
+from amvur.data.synthetic.render_batch import SceneRenderer
+from amvur.data.synthetic.scene import SceneConfig
+from amvur.errors import InputError
 from amvur.hand.loading import OPEN_HAND, load_hand_model
 from amvur.hand.model import HandModel
-from amvur.image import find_images, load_image
-from amvur.structures import RgbImage
+from amvur.image import MIN_SIDE_PX, find_images
 
 RESERVED_SEEDS = {"synth-v1": 20_230_622}
 """Seeds of benchmark sets: refused for anything else, so that nobody trains on a benchmark by accident."""
@@ -33,14 +33,14 @@ RESERVED_SEEDS = {"synth-v1": 20_230_622}
 MAX_SEED = 2**31 - 1
 MAX_INDEX = 2**31 - 1
 MAX_BACKGROUNDS = 1000
-"""Pictures kept in memory (a few hundred already saturate what a network gains from them)."""
+"""Pictures taken from a folder (a few hundred already saturate what a network gains from them)."""
 
 
 @dataclass(frozen=True)
 class Backgrounds:
-    """Background pictures, shrunk to what a scene needs; `sha256` is of the files' contents."""
+    """Pictures that can be read, the sha256 of their contents, and why others were skipped."""
 
-    pictures: tuple[RgbImage, ...]
+    paths: tuple[Path, ...]
     sha256: str
     skipped: tuple[str, ...]
 
@@ -71,16 +71,18 @@ class SyntheticHands:
         if not 0 <= seed <= MAX_SEED:
             raise InputError(f"A seed is a whole number from 0 to {MAX_SEED}, found {seed}.")
         if seed in RESERVED_SEEDS.values() and not allow_reserved_seed:
-            raise InputError(f"Seed {seed} is reserved for a benchmark set, never to be trained on: use another.")
+            raise InputError(
+                f"Seed {seed} is reserved for a benchmark set, never to be trained on: use another."
+            )
         if size_px < 32:
             raise InputError(f"Pictures need at least 32 pixels a side, found {size_px}.")
         if isinstance(backgrounds, str | Path):
-            backgrounds = load_backgrounds(Path(backgrounds), size_px)
+            backgrounds = load_backgrounds(Path(backgrounds))
         self.seed, self.size_px, self.config = seed, size_px, config or SceneConfig()
         self.backgrounds = backgrounds
         self.model = HandModel(load_hand_model(hand_model)).to(device)
-        pictures = () if backgrounds is None else backgrounds.pictures
-        self._renderer = SceneRenderer(self.model, size_px, self.config, pictures)
+        paths = () if backgrounds is None else backgrounds.paths
+        self._renderer = SceneRenderer(self.model, size_px, self.config, paths)
 
     def batch(self, indices: Sequence[int] | Int64[Tensor, "B"]) -> HandBatch:
         """Return the samples of these indices, in their order."""
@@ -119,7 +121,7 @@ class SyntheticHands:
             "scene": asdict(self.config),
             "backgrounds": None
             if pictures is None
-            else {"pictures": len(pictures.pictures), "sha256": pictures.sha256},
+            else {"pictures": len(pictures.paths), "sha256": pictures.sha256},
         }
         plain: dict[str, Any] = json.loads(json.dumps(identity, default=str))
         return plain
@@ -145,8 +147,8 @@ class HandStream(IterableDataset[HandBatch]):
             yield self.hands.batch(indices)
 
 
-def load_backgrounds(folder: Path, size_px: int) -> Backgrounds:
-    """Read the pictures of a folder, shrunk to 1.5 times `size_px` on the shorter side.
+def load_backgrounds(folder: Path) -> Backgrounds:
+    """Find the pictures of a folder and open every one, so that a broken one is known before rendering.
 
     A picture that cannot be read is skipped with a warning; of more than 1,000 every n-th is taken.
     Raises `InputError` for a folder that is missing, has no pictures or none that can be read.
@@ -154,33 +156,37 @@ def load_backgrounds(folder: Path, size_px: int) -> Backgrounds:
     if not folder.is_dir():
         raise InputError(f"Wanted a folder with background pictures, found none at {folder}. Check the path.")
     files = find_images([folder])
-    digest, pictures, skipped = hashlib.sha256(), [], []
+    digest, paths, skipped = hashlib.sha256(), [], []
     for file in files[:: -(-len(files) // MAX_BACKGROUNDS)]:
-        try:
-            picture = load_image(file).pixels
+        fault = _fault(file)
+        if fault is None:
+            paths.append(file)
             digest.update(hashlib.sha256(file.read_bytes()).digest())
-        except (ImageError, OSError) as error:
-            skipped.append(f"{error}")
-            warnings.warn(f"Background skipped: {error}", stacklevel=2)
-            continue
-        pictures.append(_shrink(picture, round(1.5 * size_px)))
-    if not pictures:
+        else:
+            skipped.append(f"{file} cannot be read as a picture ({fault})")
+            warnings.warn(f"Background skipped: {skipped[-1]}", stacklevel=2)
+    if not paths:
         raise InputError(
-            f"None of the {len(files)} pictures in {folder} can be read as a background. The first: {skipped[0]}"
+            f"None of the {len(files)} pictures in {folder} can be used as a background. "
+            f"The first: {skipped[0]}. Give a folder of JPEG or PNG photographs."
         )
-    return Backgrounds(tuple(pictures), digest.hexdigest(), tuple(skipped))
+    return Backgrounds(tuple(paths), digest.hexdigest(), tuple(skipped))
 
 
-def _shrink(picture: RgbImage, shorter_px: int) -> RgbImage:
-    """Return a picture whose shorter side has at most so many pixels."""
-    height, width = picture.shape[:2]
-    scale = shorter_px / min(height, width)
-    if scale >= 1:
-        return picture
-    import numpy as np
-
-    size = (max(1, round(scale * width)), max(1, round(scale * height)))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
+def _fault(file: Path) -> str | None:
+    """Decode a picture (JPEGs at reduced size) and return what is wrong with it, if anything."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file) as image:
+                if min(image.size) < MIN_SIDE_PX:
+                    return f"only {image.size[0]}×{image.size[1]} pixels"
+                image.draft("RGB", (512, 512))
+                image.load()
+                image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return str(error)
+    return None
 
 
 def _index_batches(start: int, count: int | None, batch_size: int) -> Iterator[range]:

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from amvur.data.synthetic.pose_library import library_angles
+from amvur.data.synthetic.penetration import make_contact_model, relax
+from amvur.data.synthetic.pose_library import LIBRARY, library_angles
 from amvur.hand.model import HandModel
 from amvur.hand.prior import FLEXION, HandPrior, make_prior
 
@@ -35,6 +36,10 @@ CHILD_LENGTHS_MM, LARGE_LENGTHS_MM = (138.0, 168.0), (198.0, 215.0)
 TEMPLATE_LENGTH_MM = 180.5
 """The length of a model's mean hand: the average of women's and men's mean."""
 
+ALLOWED_DEPTH_M = 0.0015
+"""Overlap of the contact spheres that is left: flesh gives way by this much."""
+_SAFE_POSE, _RETREATS = "hanging", 5
+
 # Streams of the per-index generators: shapes and poses never share numbers.
 _SHAPE, _POSE = 0, 1
 _UNIFORMS = 16
@@ -54,15 +59,36 @@ def draw_hands(model: HandModel, seed: int, indices: Int64[Tensor, "B"]) -> Hand
 
     A hand depends on `seed`, its index and the model alone, not on the batch it is drawn in.
     """
-    order = indices.tolist()
+    order, device = indices.tolist(), model.pose_mean.device
     betas = draw_betas(model, seed, order)
-    angles, kind = _draw_angles(model, seed, order)
-    prior = make_prior(model)
+    drawn, kind = _draw_angles(model, seed, order)
+    angles = _separate(model, betas, drawn)
     return HandDraws(
         torch.from_numpy(betas).to(model.pose_mean),
-        prior.axis_angle(torch.from_numpy(angles).to(model.pose_mean)),
-        torch.from_numpy(kind).to(model.pose_mean.device),
+        make_prior(model).axis_angle(torch.from_numpy(angles).to(model.pose_mean)),
+        torch.from_numpy(kind).to(device),
     )
+
+
+def _separate(
+    model: HandModel, betas: Float64[np.ndarray, "B 10"], angles: Float64[np.ndarray, "B 45"]
+) -> Float64[np.ndarray, "B 45"]:
+    """Push fingers apart until nothing overlaps by more than `ALLOWED_DEPTH_M`.
+
+    Hands that pushing does not free go half the way to a loosely open hand and try again.
+    """
+    contacts = make_contact_model(model)
+    open_hand = library_angles(model)[list(LIBRARY).index(_SAFE_POSE)]
+    like = model.pose_mean.device
+    shapes, start = torch.from_numpy(betas).to(like), torch.from_numpy(angles).to(like)
+    angles, depth = relax(contacts, shapes, start)
+    for _ in range(_RETREATS):
+        stuck = np.flatnonzero(depth > ALLOWED_DEPTH_M)
+        if not len(stuck):
+            break
+        retreated = torch.from_numpy((angles[stuck] + open_hand) / 2).to(like)
+        angles[stuck], depth[stuck] = relax(contacts, shapes[torch.from_numpy(stuck)], retreated)
+    return angles
 
 
 def draw_betas(model: HandModel, seed: int, indices: list[int]) -> Float64[np.ndarray, "B 10"]:
@@ -106,12 +132,12 @@ def _generator(seed: int, index: int, *stream: int) -> np.random.Generator:
 
 
 def _draw_angles(
-    model: HandModel, seed: int, indices: list[int], attempt: int = 0
+    model: HandModel, seed: int, indices: list[int]
 ) -> tuple[Float64[np.ndarray, "B 45"], np.ndarray]:
     """Draw angles (rad) about the pose axes, relative to the rest pose and within limits, and kinds."""
     uniform, normal = np.empty((len(indices), _UNIFORMS)), np.empty((len(indices), 45))
     for row, index in enumerate(indices):
-        rng = _generator(seed, index, _POSE, attempt)
+        rng = _generator(seed, index, _POSE)
         uniform[row], normal[row] = rng.uniform(size=_UNIFORMS), rng.standard_normal(45)
     kind = np.searchsorted(np.cumsum(KIND_WEIGHTS)[:-1], uniform[:, 0], side="right")
     prior = _numpy_prior(make_prior(model))
@@ -182,9 +208,7 @@ def _between(library: np.ndarray, prior: _Gaussian, uniform: np.ndarray, normal:
     return _reflect((1 - share) * library[first] + share * library[second] + _correlate(normal, prior), prior)
 
 
-def _synergies(
-    prior: _Gaussian, uniform: np.ndarray, normal: np.ndarray, model: HandModel
-) -> np.ndarray:
+def _synergies(prior: _Gaussian, uniform: np.ndarray, normal: np.ndarray, model: HandModel) -> np.ndarray:
     """Curl all fingers together: few numbers move all joints, as in grasps.
 
     After the first synergies of Santello et al. (1998): closing of base and middle joints together with

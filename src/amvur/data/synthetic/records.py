@@ -65,7 +65,9 @@ def decode_sample(files: Mapping[str, bytes], name: str) -> HandBatch:
                 values[key] = array.float() if array.is_floating_point() else array
         return HandBatch(**{key: value[None] for key, value in values.items()})
     except (KeyError, ValueError, TypeError, OSError, UnidentifiedImageError) as error:
-        raise InputError(f"Sample {name} is damaged ({type(error).__name__}: {error}). Make it again.") from error
+        raise InputError(
+            f"Sample {name} is damaged ({type(error).__name__}: {error}). Make it again."
+        ) from error
 
 
 def picture_of(data: bytes) -> RgbImage:
@@ -124,5 +126,5 @@ def _pixels(data: bytes, mode: str) -> np.ndarray:
 def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Return arrays as a compressed .npz (its members carry no time of day, so it is reproducible)."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(stream, **arrays)
     return stream.getvalue()

@@ -16,10 +16,10 @@ from amvur.hand.model import HandModel
 
 Range = tuple[float, float]
 
-_ARM_RINGS = 18
-_ARM_LENGTH_M = 0.36
+_ARM_RINGS = 22
+_ARM_LENGTH_M = 0.62
+_ELBOW = 0.44
 _CANDIDATES = 12
-_FULL_FRAME_MM = 36.0
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,18 @@ class Body:
 
 @dataclass(frozen=True)
 class ArmDraws:
-    """The wrist's bend (axis-angle, rad) and how much the arm widens and flattens towards the elbow."""
+    """The wrist's bend (axis-angle, rad), the way the arm takes behind the elbow, and how it widens.
+
+    Both directions are in the frame of the vertices that the arm is attached to.
+    """
 
     bend: Float[Tensor, "B 3"]
+    upper: Float[Tensor, "B 3"]
     girth: Float[Tensor, "B"]
+
+    def turned(self, rotation: Float[Tensor, "B 3 3"]) -> ArmDraws:
+        """Return the same arm for a hand turned by `rotation`; the upper arm's way is the camera's."""
+        return ArmDraws((rotation @ self.bend[..., None])[..., 0], self.upper, self.girth)
 
 
 @dataclass(frozen=True)
@@ -145,10 +153,13 @@ def make_body(model: HandModel) -> Body:
     if not _border(faces):
         faces = faces[(faces != cap).all(-1)]
     rim = torch.tensor(_border(faces), device=faces.device)
-    arm = ArmDraws(model.v_template.new_zeros(1, 3), model.v_template.new_ones(1))
+    like = model.v_template
+    arm = ArmDraws(like.new_zeros(1, 3), like.new_tensor([[1.0, 0, 0]]), like.new_ones(1))
     grown = _arm_vertices(model.v_template[None, rim], model.joint_template[None], arm)
     rest = torch.cat([model.v_template, grown[0]])
-    ring = torch.cat([rim[None], count + torch.arange(_ARM_RINGS * len(rim), device=rim.device).view(_ARM_RINGS, -1)])
+    ring = torch.cat(
+        [rim[None], count + torch.arange(_ARM_RINGS * len(rim), device=rim.device).view(_ARM_RINGS, -1)]
+    )
     a, b = ring[:-1], ring[1:]
     a2, b2 = a.roll(-1, 1), b.roll(-1, 1)
     tube = torch.stack([torch.stack([a, a2, b], -1), torch.stack([a2, b2, b], -1)], 2).view(-1, 3)
@@ -193,30 +204,38 @@ def _arm_vertices(
     t = torch.linspace(0, 1, _ARM_RINGS + 1, device=ring.device, dtype=ring.dtype)[1:] ** 1.3
     wrist = ring.mean(1)
     along = normalize(wrist - joints[:, [5, 9, 13, 17]].mean(1), dim=-1)
-    share = (t / 0.16).clamp(max=1)
+    share = (t / 0.09).clamp(max=1)
     share = share * share * (3 - 2 * share)
     turn = axis_angle_to_matrix(arm.bend[:, None] * share[:, None])
     direction = (turn @ along[:, None, :, None])[..., 0]
+    behind = ((t - _ELBOW) / 0.12).clamp(0, 1)[:, None]
+    direction = normalize((1 - behind) * direction + behind * (arm.upper[:, None] + 0.15 * direction), dim=-1)
     step = torch.diff(t, prepend=t.new_zeros(1)) * _ARM_LENGTH_M
     path = wrist[:, None] + (direction * step[:, None]).cumsum(1)
-    neck = 1 - 0.03 * torch.exp(-(((t - 0.08) / 0.05) ** 2))
-    swell = (t / 0.75).clamp(max=1)
+    neck = 1 - 0.03 * torch.exp(-(((t - 0.045) / 0.03) ** 2))
+    swell = (t / 0.42).clamp(max=1)
     width = neck + (0.55 * arm.girth[:, None]) * swell * swell * (3 - 2 * swell)
     # Rings lose the rim's tilt and become square to the arm.
     offset = ring - wrist[:, None]
     tilt = (offset * along[:, None]).sum(-1, keepdim=True) * along[:, None]
-    keep = (1 - t / 0.1).clamp(min=0)[None, :, None, None]
+    keep = (1 - t / 0.06).clamp(min=0)[None, :, None, None]
     flat = offset[:, None] - tilt[:, None] * (1 - keep)
     swept = (turn[:, :, None] @ flat[..., None])[..., 0] * width[..., None, None]
     return (path[:, :, None] + swept).flatten(1, 2)
 
 
 def draw_arms(rngs: Sequence[np.random.Generator], config: SceneConfig, like: Tensor) -> ArmDraws:
-    """Draw the wrists' bends: rest-frame axes (z flexes, y deviates, x twists)."""
-    rows = [(rng.normal(0, 1, 3), rng.uniform(0.6, 1.25)) for rng in rngs]
+    """Draw arms in the resting hand's frame (z flexes, y deviates, x twists the wrist)."""
+    rows = [(rng.normal(0, 1, 3), _draw_upper(rng), rng.uniform(0.6, 1.25)) for rng in rngs]
     flex, deviate, twist = config.wrist_deg
     bend = stacked([r[0] for r in rows], like) * torch.deg2rad(like.new_tensor([twist, deviate, flex]))
-    return ArmDraws(bend, stacked([r[1] for r in rows], like))
+    return ArmDraws(bend, *(stacked([r[i] for r in rows], like) for i in (1, 2)))
+
+
+def _draw_upper(rng: np.random.Generator) -> np.ndarray:
+    """Draw the upper arm's way in the camera's frame: sideways and rather away, to leave the picture."""
+    angle = rng.uniform(0, 2 * np.pi)
+    return np.array([np.cos(angle), np.sin(angle), rng.uniform(-0.1, 0.6)])
 
 
 def draw_cameras(
@@ -239,7 +258,7 @@ def draw_cameras(
     turned = vertices @ rotation.mT
     middle = (turned.amax(1) + turned.amin(1)) / 2
     # Off the photo's axis only as far as the photo reaches.
-    reach = torch.minimum(torch.tan(torch.deg2rad(off_axis)), (12.0 / focal_mm)[:, None].expand(-1, 2))
+    reach = torch.minimum(torch.tan(torch.deg2rad(off_axis.abs())), (12.0 / focal_mm)[:, None])
     ray = torch.cat([reach * off_axis.sign(), torch.ones_like(reach[:, :1])], -1)
     # `middle` may reach 12 cm towards the camera: keep every part at least 12 cm away.
     nearest = distance - (middle[:, 2] - turned[..., 2].amin(1))

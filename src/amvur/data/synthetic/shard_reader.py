@@ -29,7 +29,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise InputError(f"{folder} has no {MANIFEST}, so it is no set that `amvur synthesize` wrote.") from error
+        raise InputError(
+            f"{folder} has no {MANIFEST}, so it is no set that `amvur synthesize` wrote."
+        ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}). Make the set again in another folder.") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
@@ -60,7 +62,8 @@ def check_shards(folder: str | Path) -> int:
         with _open(root / name) as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != entry["sha256"]:
                 raise InputError(
-                    f"{root / name} was changed since it was written: delete it and run the same command again."
+                    f"{root / name} was changed since it was written: delete it and run the command that "
+                    "made the set again."
                 )
         samples += entry["counts"]["samples"]
     return samples

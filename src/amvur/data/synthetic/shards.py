@@ -46,7 +46,7 @@ class SampleSource(Protocol):
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """How a set is cut: `count` samples, `shard_size` in every shard but the last, `chunk` rendered at once."""
+    """How a set is cut: `shard_size` samples in every shard but the last, `chunk` rendered at once."""
 
     count: int
     shard_size: int = 1000
@@ -58,7 +58,8 @@ class ShardPlan:
         """Raise `InputError` for numbers that make no sense."""
         if self.count < 1 or self.shard_size < 1 or self.workers < 0 or self.chunk < 1:
             raise InputError(
-                f"Wanted a count and a shard size of at least 1 and no negative number of workers, found {self}."
+                "Wanted a count, a shard size and a chunk of at least 1 and no negative number of workers, "
+                f"found {self}."
             )
 
     def shards(self) -> dict[str, range]:
@@ -90,7 +91,9 @@ def write_shards(
     """
     manifest = _begin(source, folder, plan)
     ranges = plan.shards()
-    missing = {name: ranges[name] for name in ranges if not _is_finished(folder, name, ranges[name], manifest)}
+    missing = {
+        name: ranges[name] for name in ranges if not _is_finished(folder, name, ranges[name], manifest)
+    }
     progress(plan.count - sum(map(len, missing.values())))
     for name, chunks in _by_shard(_encode(source, missing, plan)):
         manifest["shards"][name] = _write_shard(folder, name, chunks, progress)

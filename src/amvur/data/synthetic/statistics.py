@@ -50,7 +50,9 @@ def statistics(counts: Counts) -> dict[str, Any]:
     samples, pixels = counts["samples"], counts.pop("pixels")
     sums, squares = counts.pop("color_sum"), counts.pop("color_square_sum")
     means = [value / pixels for value in sums]
-    deviations = [max(square / pixels - mean**2, 0) ** 0.5 for square, mean in zip(squares, means, strict=True)]
+    deviations = [
+        max(square / pixels - mean**2, 0) ** 0.5 for square, mean in zip(squares, means, strict=True)
+    ]
     joints = sum(counts["joints"].values())
     return {
         **counts,

@@ -1,0 +1,319 @@
+"""What stands before, inside and beside the hand: turned and boxy things, flat blobs, cloth, a second hand.
+
+Everything is a mesh in the camera's frame (metres), so that occlusion labels need nothing special. A
+thing that an image lacks lies behind the camera, where the rasteriser skips it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from amvur.data.synthetic.scene import Body, SceneConfig, stacked
+from amvur.data.synthetic.skin import Surface
+from amvur.geometry.rotations import axis_angle_to_matrix
+from amvur.render import srgb_to_linear
+
+_RINGS, _SIDES, _BLOB_SIDES = 14, 20, 28
+GRIP, FRONT, BESIDE, WATCH, BLOB, CLOTH = range(6)
+"""The places of things, in the order in which their faces come."""
+_SOLIDS = 4
+_GRIP_RADII_M = (0.004, 0.007, 0.010, 0.014, 0.018, 0.023, 0.028, 0.033, 0.039, 0.046)
+_FLESH_M = 0.0085
+_AWAY_M = -1.0
+
+
+@dataclass(frozen=True)
+class ThingDraws:
+    """Shapes and looks of the things in each picture; see `_draw_things` for the columns."""
+
+    on: Bool[Tensor, "B 6"]
+    profile: Float[Tensor, "B 4 6"]
+    turn: Float[Tensor, "B 4 3"]
+    place: Float[Tensor, "B 4 6"]
+    look: Float[Tensor, "B 6 12"]
+    blob: Float[Tensor, "B 32"]
+    cloth: Float[Tensor, "B 6"]
+
+
+@dataclass(frozen=True)
+class Things:
+    """Meshes of all things: `slot` tells a face's thing, `uv` (0 to 1) where a vertex's texture is."""
+
+    vertices: Float[Tensor, "B M 3"]
+    faces: Int64[Tensor, "G 3"]
+    slot: Int64[Tensor, "G"]
+    uv: Float[Tensor, "M 2"]
+
+
+def draw_things(rngs: Sequence[np.random.Generator], config: SceneConfig, like: Tensor) -> ThingDraws:
+    """Draw which things there are, their shapes and looks."""
+    rows = [_draw_things(rng, config) for rng in rngs]
+    on, *others = (stacked([row[i] for row in rows], like) for i in range(7))
+    return ThingDraws(on > 0.5, *others)
+
+
+def _draw_things(rng: np.random.Generator, config: SceneConfig) -> tuple[object, ...]:
+    rates = [config.grip_rate, config.occluder_rate, config.occluder_rate * 0.5, config.watch_rate,
+             config.blob_rate, config.sleeve_rate]  # fmt: skip
+    on = (rng.random(6) < rates).astype(float)
+    # A watch's band is the same tube as a sleeve.
+    on[CLOTH] = max(on[CLOTH], on[WATCH])
+    # Profile: roundness along and across, flatness, waist, neck, bend.
+    profile = np.stack([
+        np.exp(rng.uniform(np.log(1.6), np.log(14), 4)),
+        np.where(rng.random(4) < 0.55, 2.0, np.exp(rng.uniform(np.log(2.5), np.log(12), 4))),
+        np.where(rng.random(4) < 0.5, 1.0, rng.uniform(0.3, 1.0, 4)),
+        rng.normal(0, 0.16, 4) * (rng.random(4) < 0.5),
+        rng.uniform(0, 0.7, 4) * (rng.random(4) < 0.3),
+        rng.normal(0, 0.3, 4) * (rng.random(4) < 0.3),
+    ], -1)  # fmt: skip
+    # Place: radius (m), length/radius, joint aimed at, way towards the camera (m), shift sideways (m).
+    place = np.stack([
+        np.exp(rng.uniform(np.log(0.012), np.log(0.05), 4)),
+        np.exp(rng.uniform(np.log(0.6), np.log(4.5), 4)),
+        rng.integers(0, 21, 4),
+        rng.uniform(0.045, 0.14, 4),
+        rng.normal(0, 0.025, 4),
+        rng.normal(0, 0.025, 4),
+    ], -1)  # fmt: skip
+    look = np.stack([_draw_look(rng) for _ in range(6)])
+    if on[WATCH]:
+        look[CLOTH, 0] = 3 + rng.random()
+        look[CLOTH, 1:7] = np.repeat(rng.uniform(0.02, 0.5, 3)[None], 2, 0).ravel()
+    lobes = rng.uniform(0.5, 1.0) + 0.25 * rng.random() * np.convolve(
+        rng.normal(size=_BLOB_SIDES + 8), np.ones(9) / 3, "valid"
+    )
+    blob = np.concatenate(
+        [np.clip(lobes, 0.25, 2), [rng.integers(0, 21), rng.uniform(0.01, 0.055), *rng.normal(0, 0.03, 2)]]
+    )
+    cloth = np.array(
+        [
+            rng.uniform(0.02, 0.75) ** 1.4,
+            rng.uniform(0.002, 0.012),
+            rng.uniform(0, 0.004),
+            *rng.uniform(0, 6, 3),
+        ]
+    )
+    if on[WATCH]:
+        cloth[:3] = [rng.uniform(0.05, 0.1), 0.0022, 0.0]
+    return on, profile, rng.normal(0, 1, (4, 3)), place, look, blob, cloth
+
+
+def _draw_look(rng: np.random.Generator) -> np.ndarray:
+    """Draw: texture number, two sRGB colors, texture scale and shifts, gloss, shininess."""
+    base = np.clip(rng.uniform(0.05, 0.95) + rng.normal(0, rng.choice([0.03, 0.3]), 3), 0.02, 0.98)
+    other = (
+        rng.uniform(0.02, 0.98, 3) if rng.random() < 0.4 else np.clip(base + rng.normal(0, 0.15), 0.02, 0.98)
+    )
+    gloss = rng.choice([0.02, 0.12, 0.4])
+    return np.array([rng.uniform(0, 1000), *base, *other, np.exp(rng.uniform(-1.2, 1.2)), *rng.uniform(0, 1, 2),
+                     gloss, rng.uniform(10, 80)])  # fmt: skip
+
+
+def build_things(
+    body: Body, vertices: Float[Tensor, "B N 3"], joints: Float[Tensor, "B 21 3"], draws: ThingDraws
+) -> Things:
+    """Shape and place all things around bodies (`vertices` with forearm, camera frame)."""
+    solids = _shape_solids(draws)
+    solids = _place_grip(solids, joints, draws)
+    solids = _place_before(solids, joints, draws)
+    solids = _place_watch(solids, body, vertices, draws)
+    blob = _blob(joints, draws)
+    cloth = _cloth(body, vertices, draws)
+    places = [solids[:, k] for k in range(_SOLIDS)] + [blob, cloth]
+    on = draws.on
+    away = joints.new_tensor([0.0, 0.0, _AWAY_M])
+    kept = [torch.where(on[:, k, None, None] & (p[..., 2:] > 0), p, away) for k, p in enumerate(places)]
+    faces, uv, slots, first = [], [], [], 0
+    for k, (face, coordinates) in enumerate(_topologies(body, joints)):
+        faces.append(face + first)
+        uv.append(coordinates)
+        slots.append(torch.full_like(face[:, 0], k))
+        first += len(coordinates)
+    return Things(torch.cat(kept, 1), torch.cat(faces), torch.cat(slots), torch.cat(uv))
+
+
+def _topologies(body: Body, like: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return each place's faces and texture coordinates."""
+    n = _SIDES
+    solid = _tube(_RINGS, n, like.device)
+    u = torch.arange(n, device=like.device).repeat(_RINGS) / n
+    v = torch.arange(_RINGS, device=like.device).repeat_interleave(n) / (_RINGS - 1)
+    solid_uv = torch.stack([1 - (2 * u - 1).abs(), v], -1).to(like)
+    m = _BLOB_SIDES
+    rim = torch.arange(m, device=like.device)
+    blob = torch.stack([torch.full_like(rim, m), rim, (rim + 1) % m], -1)
+    blob_uv = torch.zeros(m + 1, 2, device=like.device, dtype=like.dtype)
+    r = len(body.rim)
+    rings = (len(body.rest) - body.num_hand_vertices) // r
+    cu = torch.arange(r, device=like.device).repeat(rings) / r
+    cv = torch.arange(rings, device=like.device).repeat_interleave(r) / rings
+    cloth_uv = torch.stack([1 - (2 * cu - 1).abs(), cv], -1).to(like)
+    return [(solid, solid_uv)] * _SOLIDS + [(blob, blob_uv), (_tube(rings, r, like.device), cloth_uv)]
+
+
+def _tube(rings: int, sides: int, device: torch.device) -> Int64[Tensor, "F 3"]:
+    ring = torch.arange(rings * sides, device=device).view(rings, sides)
+    a, b = ring[:-1], ring[1:]
+    a2, b2 = a.roll(-1, 1), b.roll(-1, 1)
+    return torch.stack([torch.stack([a, a2, b], -1), torch.stack([a2, b2, b], -1)], 2).view(-1, 3)
+
+
+def _shape_solids(draws: ThingDraws) -> Float[Tensor, "B 4 N 3"]:
+    """Turn profiles into meshes of radius 1 and half length 1 around z: balls, cans, boxes, bottles."""
+    along, across, flat, waist, neck, bend = draws.profile[..., None, None].unbind(2)
+    like = draws.profile
+    t = torch.sin(torch.linspace(-torch.pi / 2, torch.pi / 2, _RINGS, device=like.device, dtype=like.dtype))[
+        :, None
+    ]
+    angle = torch.arange(_SIDES, device=like.device, dtype=like.dtype) * (2 * torch.pi / _SIDES)
+    cos, sin = angle.cos(), angle.sin()
+    radius = (1 - t.abs().clamp(max=1) ** along).clamp(min=0) ** (1 / along)
+    radius = radius * (1 + waist * torch.cos(3 * t)) * (1 - neck * ((t - 0.2) / 0.2).clamp(0, 1))
+    corner = (cos.abs() ** across + sin.abs() ** across) ** (-1 / across)
+    x, y = radius * corner * cos + bend * (t.square() - 0.3), radius * corner * sin * flat
+    return torch.stack([x, y, t.expand_as(x)], -1).flatten(2, 3)
+
+
+def _place_grip(
+    solids: Float[Tensor, "B 4 N 3"], joints: Float[Tensor, "B 21 3"], draws: ThingDraws
+) -> Float[Tensor, "B 4 N 3"]:
+    """Put the first solid into the palm, as thick as the fingers leave room for."""
+    across = normalize(joints[:, 5] - joints[:, 17], dim=-1)
+    up = normalize(joints[:, 9] - joints[:, 0], dim=-1)
+    palmar = normalize(torch.linalg.cross(across, up), dim=-1)
+    axis = normalize(across + 0.35 * draws.turn[:, GRIP], dim=-1)
+    base = joints[:, [5, 9, 13, 17]].mean(1) - 0.012 * up
+    radii = joints.new_tensor(_GRIP_RADII_M)
+    centers = base[:, None] + palmar[:, None] * (radii + 0.013)[:, None]
+    fingers = torch.cat([joints[:, 2:], (joints[:, 2:] + joints[:, 1:-1]) / 2], 1)
+    offset = fingers[:, None] - centers[:, :, None]
+    beside = offset - (offset * axis[:, None, None]).sum(-1, keepdim=True) * axis[:, None, None]
+    # The palm's own knuckles are met by construction; only curled fingers limit the thickness.
+    room = beside.norm(dim=-1).sort(-1).values[..., 1] - _FLESH_M
+    fits = (room > radii) & (radii < 1.3 * draws.place[:, GRIP, :1])
+    best = (fits * torch.arange(1, len(radii) + 1, device=radii.device)).amax(-1).clamp(min=1) - 1
+    radius = radii[best]
+    center = centers[torch.arange(len(best), device=best.device), best]
+    length = (radius * draws.place[:, GRIP, 1]).clamp(0.02, 0.13) + 0.03
+    center = center + axis * (draws.place[:, GRIP, 4, None] * 0.8)
+    frame = _frame_of(axis, palmar)
+    size = torch.stack([radius, radius, length], -1)
+    placed = (solids[:, GRIP] * size[:, None]) @ frame + center[:, None]
+    return torch.cat([placed[:, None], solids[:, 1:]], 1)
+
+
+def _frame_of(axis: Float[Tensor, "B 3"], side: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
+    """Return rows x, y, z with z along `axis` and x near `side`."""
+    x = normalize(side - (side * axis).sum(-1, keepdim=True) * axis, dim=-1)
+    return torch.stack([x, torch.linalg.cross(axis, x), axis], 1)
+
+
+def _place_before(
+    solids: Float[Tensor, "B 4 N 3"], joints: Float[Tensor, "B 21 3"], draws: ThingDraws
+) -> Float[Tensor, "B 4 N 3"]:
+    """Put two solids between the camera and a joint, turned anyhow."""
+    placed = [solids[:, GRIP]]
+    for k in (FRONT, BESIDE):
+        radius, stretch, joint, way, dx, dy = draws.place[:, k].T
+        frame = axis_angle_to_matrix(draws.turn[:, k])
+        length = (radius * stretch).clamp(max=0.16)
+        size = torch.stack([radius, radius, length], -1)
+        # Far enough not to cut the hand: by the thing's own extent along the line of sight.
+        reach = (frame[:, :, 2].abs() * size).norm(dim=-1)
+        center = _towards_camera(joints, joint.long(), way + reach, torch.stack([dx, dy], -1))
+        placed.append((solids[:, k] * size[:, None]) @ frame + center[:, None])
+    return torch.stack([*placed, solids[:, WATCH]], 1)
+
+
+def _towards_camera(
+    joints: Float[Tensor, "B 21 3"],
+    joint: Int64[Tensor, "B"],
+    way: Float[Tensor, "B"],
+    shift: Float[Tensor, "B 2"],
+) -> Float[Tensor, "B 3"]:
+    point = joints[torch.arange(len(joint), device=joint.device), joint]
+    nearest = torch.minimum(point[:, 2], joints[..., 2].amin(1))
+    depth = torch.maximum(nearest - way, 0.35 * nearest)
+    point = point * (depth / point[:, 2])[:, None]
+    return torch.cat([point[:, :2] + shift, point[:, 2:]], -1)
+
+
+def _place_watch(
+    solids: Float[Tensor, "B 4 N 3"], body: Body, vertices: Float[Tensor, "B N 3"], draws: ThingDraws
+) -> Float[Tensor, "B 4 N 3"]:
+    """Lay a flat case on the back of the wrist, over its band."""
+    rings = vertices[:, body.num_hand_vertices :].unflatten(1, (-1, len(body.rim)))
+    where = _cloth_start(rings, draws).long()
+    ring = rings[torch.arange(len(where), device=where.device), where]
+    center = ring.mean(1)
+    top = ring[:, body.rest[body.rim][:, 1].argmax()]
+    axis = normalize(top - center, dim=-1)
+    along = normalize(rings[:, -1].mean(1) - center, dim=-1)
+    size = ring.new_tensor([0.017, 0.017, 0.005])
+    placed = (solids[:, WATCH].clamp(-1.1, 1.1) * size) @ _frame_of(axis, along) + (top + axis * 0.004)[
+        :, None
+    ]
+    return torch.cat([solids[:, :WATCH], placed[:, None]], 1)
+
+
+def _blob(joints: Float[Tensor, "B 21 3"], draws: ThingDraws) -> Float[Tensor, "B N 3"]:
+    """Return a flat star-shaped patch of one color that faces the camera."""
+    lobes, (joint, size, dx, dy) = draws.blob[:, :_BLOB_SIDES], draws.blob[:, _BLOB_SIDES:].T
+    angle = torch.arange(_BLOB_SIDES, device=joints.device, dtype=joints.dtype) * (2 * torch.pi / _BLOB_SIDES)
+    circle = torch.stack([angle.cos(), angle.sin(), torch.zeros_like(angle)], -1)
+    center = _towards_camera(joints, joint.long(), torch.full_like(size, 0.03), torch.stack([dx, dy], -1))
+    rim = circle * (lobes * size[:, None])[..., None] + center[:, None]
+    return torch.cat([rim, center[:, None]], 1)
+
+
+def _cloth_start(rings: Float[Tensor, "B R S 3"], draws: ThingDraws) -> Float[Tensor, "B"]:
+    """Return the arm's ring at which the cloth begins, by its distance from the wrist (share of 0.3 m)."""
+    way = (rings.mean(2) - rings[:, :1].mean(2)).norm(dim=-1)
+    return (way < 0.3 * draws.cloth[:, :1]).sum(-1).clamp(max=rings.shape[1] - 4).to(way)
+
+
+def _cloth(body: Body, vertices: Float[Tensor, "B N 3"], draws: ThingDraws) -> Float[Tensor, "B N 3"]:
+    """Return a sleeve (or a watch's band) as a wider, folded tube about the arm."""
+    rings = vertices[:, body.num_hand_vertices :].unflatten(1, (-1, len(body.rim)))
+    center = rings.mean(2, keepdim=True)
+    _, thick, fold, a, b, c = draws.cloth.T[..., None, None]
+    number = torch.arange(rings.shape[1], device=rings.device, dtype=rings.dtype)[:, None]
+    angle = torch.arange(rings.shape[2], device=rings.device, dtype=rings.dtype) * (
+        2 * torch.pi / rings.shape[2]
+    )
+    waves = torch.sin(number * 1.9 + 2 * torch.sin(angle + a) + b) + torch.sin(3 * angle + number * 0.8 + c)
+    begin = _cloth_start(rings, draws)[:, None, None]
+    # The hem lies closer than the folds behind it.
+    grow = thick + fold * waves * ((number - begin) / 3).clamp(0, 1)
+    wide = rings + normalize(rings - center, dim=-1) * grow[..., None].clamp(min=0.0015)
+    band = draws.on[:, WATCH, None, None]
+    used = (number >= begin) & (~band | (number <= begin + 1))
+    away = rings.new_tensor([0.0, 0.0, _AWAY_M])
+    return torch.where(used[..., None], wide, away).flatten(1, 2)
+
+
+def thing_surface(
+    textures: Float[Tensor, "T 1 P P"],
+    draws: ThingDraws,
+    image: Int64[Tensor, "S"],
+    slot: Int64[Tensor, "S"],
+    uv: Float[Tensor, "S 2"],
+) -> Surface:
+    """Return the surface of thing points: two colors mixed by a texture."""
+    look = draws.look[image, slot]
+    count, size = textures.shape[0], textures.shape[-1]
+    place = ((uv * look[:, 7:8] + look[:, 8:10]) * size).long() % size
+    gray = textures[look[:, 0].long() % count, 0, place[:, 1], place[:, 0]]
+    first, second = srgb_to_linear(look[:, 1:4]), srgb_to_linear(look[:, 4:7])
+    albedo = first + gray[:, None] * (second - first)
+    cloth = (slot == CLOTH).to(gray)
+    gloss = look[:, 10] * (1 - 0.9 * cloth)
+    return Surface(albedo.clamp(0.004, 0.95), gloss, look[:, 11], torch.zeros_like(gray))
