@@ -1,0 +1,1 @@
+"""Networks: they know tensors, not files, losses or data sets."""
