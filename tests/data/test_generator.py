@@ -29,7 +29,7 @@ def hands():
 
 @pytest.fixture(scope="module")
 def batch(hands):
-    return hands.batch(range(8))
+    return hands.batch(range(6))
 
 
 def row(batch, place):
@@ -46,20 +46,20 @@ def assert_same(one, other):
 
 def test_the_batch_does_not_matter(hands, batch):
     assert_same(row(hands.batch([5]), 0), row(batch, 5))
-    mixed = hands.batch([6, 123_456, 0])
-    assert_same(row(mixed, 0), row(batch, 6))
+    mixed = hands.batch([4, 123_456, 0])
+    assert_same(row(mixed, 0), row(batch, 4))
     assert_same(row(mixed, 2), row(batch, 0))
-    assert torch.equal(mixed.index, torch.tensor([6, 123_456, 0]))
+    assert torch.equal(mixed.index, torch.tensor([4, 123_456, 0]))
 
 
 def test_threads_do_not_matter(hands, batch):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        again = hands.batch(range(3))
+        again = hands.batch(range(2))
     finally:
         torch.set_num_threads(threads)
-    for place in range(3):
+    for place in range(2):
         assert_same(row(again, place), row(batch, place))
 
 
@@ -69,25 +69,25 @@ def test_a_new_object_and_a_pickled_one_give_the_same(hands, batch):
 
 
 def test_seeds_and_indices_differ(hands, batch):
-    assert len({image.numpy().tobytes() for image in batch.images}) == 8
+    assert len({image.numpy().tobytes() for image in batch.images}) == 6
     other = SyntheticHands(8, size_px=SIZE).batch([0])
     assert not torch.equal(other.images[0], batch.images[0])
     assert not torch.equal(other.hand_pose[0], batch.hand_pose[0])
 
 
 def test_batches_can_be_resumed(hands, batch):
-    found = list(hands.batches(2, 5, batch_size=3))
-    assert [b.index.tolist() for b in found] == [[2, 3, 4], [5, 6]]
-    assert_same(row(found[1], 0), row(batch, 5))
+    found = list(hands.batches(2, 3, batch_size=2))
+    assert [b.index.tolist() for b in found] == [[2, 3], [4]]
+    assert_same(row(found[1], 0), row(batch, 4))
     endless = hands.batches(6, None, batch_size=1)
-    assert [b.index.item() for b in islice(endless, 3)] == [6, 7, 8]
+    assert [b.index.item() for b in islice(endless, 2)] == [6, 7]
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_workers_take_turns(hands, batch, workers):
-    loader = DataLoader(hands.stream(1, 7, batch_size=2), batch_size=None, num_workers=workers)
+    loader = DataLoader(hands.stream(1, 5, batch_size=2), batch_size=None, num_workers=workers)
     found = list(loader)
-    assert [b.index.tolist() for b in found] == [[1, 2], [3, 4], [5, 6], [7]]
+    assert [b.index.tolist() for b in found] == [[1, 2], [3, 4], [5]]
     for part in found:
         for place, index in enumerate(part.index.tolist()):
             assert_same(row(part, place), row(batch, index))

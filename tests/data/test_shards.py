@@ -1,5 +1,6 @@
 """Shards: exact round trip, the same bytes after a kill, nothing foreign overwritten, clear messages."""
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -132,15 +133,25 @@ import sys
 from pathlib import Path
 from drawn_source import DrawnSource
 from amvur.data.synthetic.shards import ShardPlan, write_shards
-write_shards(DrawnSource(pause_s=0.02), Path(sys.argv[1]), ShardPlan(60, 10, chunk=1))
+write_shards(DrawnSource(pause_s=0.02), Path(sys.argv[1]), ShardPlan(60, 10, workers=int(sys.argv[2]), chunk=1))
 """
 
 
-def test_a_killed_run_continues_without_a_broken_or_double_sample(tmp_path):
+def runs(text):
+    """Whether a process has this text in its command (Linux; elsewhere none is found)."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if text.encode() in path.read_bytes():
+                return True
+    return False
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_continues_without_a_broken_or_double_sample(tmp_path, workers):
     write_shards(DrawnSource(), tmp_path / "whole", ShardPlan(60, 10, chunk=1))
     folder = tmp_path / "killed"
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(folder)],
+        [sys.executable, "-c", KILLED, str(folder), str(workers)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
     )
     deadline = time.monotonic() + 60
@@ -150,6 +161,9 @@ def test_a_killed_run_continues_without_a_broken_or_double_sample(tmp_path):
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+    while runs(str(folder)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not runs(str(folder)), "workers outlive it"
     left = contents(folder)
     finished = [name for name in left if name.endswith(".tar")]
     assert 2 <= len(finished) < 6

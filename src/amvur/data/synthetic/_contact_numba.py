@@ -6,14 +6,19 @@ One hand after the other, so that a hand's result cannot depend on the batch. Th
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import numpy as np
 from numba import njit
+
+# `no_type_check` also keeps the tests' shape checker from wrapping what numba compiles.
 
 _FIRST_BONES = (1, 4, 7, 10, 13)
 
 
 @njit(cache=True, nogil=True)
-def _turn(vector, rotation, jacobian):  # type: ignore[no-untyped-def]
+@no_type_check
+def _turn(vector, rotation, jacobian):
     """Write the rotation matrix of an axis-angle and its left Jacobian (Rodrigues)."""
     x, y, z = vector
     square = x * x + y * y + z * z
@@ -33,7 +38,8 @@ def _turn(vector, rotation, jacobian):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _chain(angles, axes, pivots, rotation, origin, lever):  # type: ignore[no-untyped-def]
+@no_type_check
+def _chain(angles, axes, pivots, rotation, origin, lever):
     """Write bone rotations and origins, and `lever[b] @ torque` = derivative by the bone's angles."""
     local, jacobian, vector = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
     for bone in range(1, 16):
@@ -51,17 +57,25 @@ def _chain(angles, axes, pivots, rotation, origin, lever):  # type: ignore[no-un
                 for k in range(3):
                     total += rotation[parent, i, k] * local[k, j]
                 rotation[bone, i, j] = total
-        for k in range(3):
-            for i in range(3):
-                total = 0.0
-                for m in range(3):
-                    for j in range(3):
-                        total += axes[bone - 1, k, m] * jacobian[j, m] * rotation[parent, i, j]
-                lever[bone, k, i] = total
+        _lever(axes[bone - 1], jacobian, rotation[parent], lever[bone])
 
 
 @njit(cache=True, nogil=True)
-def _place(rest, bone, pivot, rotation, origin, share, out):  # type: ignore[no-untyped-def]
+@no_type_check
+def _lever(axes, jacobian, rotation, out):
+    """Write the world axes about which a bone turns at first order as its three angles grow."""
+    for k in range(3):
+        for i in range(3):
+            total = 0.0
+            for m in range(3):
+                for j in range(3):
+                    total += axes[k, m] * jacobian[j, m] * rotation[i, j]
+            out[k, i] = total
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _place(rest, bone, pivot, rotation, origin, share, out):
     """Write where a rest point moves that follows a bone by a share and stays at rest otherwise."""
     for i in range(3):
         moved = origin[bone, i]
@@ -71,7 +85,8 @@ def _place(rest, bone, pivot, rotation, origin, share, out):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def _push(at, force, bone, share, forces, moments):  # type: ignore[no-untyped-def]
+@no_type_check
+def _push(at, force, bone, share, forces, moments):
     """Add a force at a point to its bone's force and moment about the frame's origin."""
     for i in range(3):
         j, k = (i + 1) % 3, (i + 2) % 3
@@ -80,7 +95,8 @@ def _push(at, force, bone, share, forces, moments):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def _collide_spheres(spheres, radii, bone, pairs, touch, forces, moments):  # type: ignore[no-untyped-def]
+@no_type_check
+def _collide_spheres(spheres, radii, bone, pairs, touch, forces, moments):
     """Add the gradient of half the squared overlaps of spheres; return the energy and the depth."""
     energy, depth = 0.0, -1.0
     force = np.empty(3)
@@ -106,7 +122,8 @@ def _collide_spheres(spheres, radii, bone, pairs, touch, forces, moments):  # ty
 
 
 @njit(cache=True, nogil=True)
-def _collide_palm(  # type: ignore[no-untyped-def]
+@no_type_check
+def _collide_palm(
     spheres, radii, bone, probes, reach, points, normals, thenar, spacing, touch, forces, moments
 ):
     """Add the gradient of half the squared depths of spheres below the palm; return energy and depth."""
@@ -143,7 +160,8 @@ def _collide_palm(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _gradient(forces, moments, origin, lever, out):  # type: ignore[no-untyped-def]
+@no_type_check
+def _gradient(forces, moments, origin, lever, out):
     """Write the energy's derivative by the 45 angles from forces and moments on the bones."""
     for first in _FIRST_BONES:
         for bone in range(first, first + 3):
@@ -158,9 +176,10 @@ def _gradient(forces, moments, origin, lever, out):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def relax_hands(  # type: ignore[no-untyped-def]
+@no_type_check
+def relax_hands(
     angles, depth, pivots, spheres, radii, points,
-    axes, lower, upper, bone, pairs, normals, thenar, probes, reach,
+    axes, lower, upper, mobility, bone, pairs, normals, thenar, probes, reach,
     steps, touch, spacing, max_turn,
 ):  # fmt: skip
     """Move `angles` (B,45) in place by gradient steps of Polyak's length; write the last depth (B,)."""
@@ -183,13 +202,14 @@ def relax_hands(  # type: ignore[no-untyped-def]
             forces[:], moments[:] = 0.0, 0.0
             e, d = _collide_spheres(moved, radii[hand], bone, pairs, touch, forces, moments)
             f, h = _collide_palm(
-                moved, radii[hand], bone, probes, reach, swung, turned, thenar, spacing, touch, forces, moments
+                moved, radii[hand], bone, probes, reach, swung, turned, thenar,
+                spacing, touch, forces, moments,
             )  # fmt: skip
             depth[hand] = max(d, h)
             if step == steps or depth[hand] <= 2 * touch:
                 break
             _gradient(forces, moments, origin, lever, gradient)
-            length = 2 * (e + f) / max((gradient * gradient).sum(), 1e-12)
+            length = 2 * (e + f) / max((mobility * gradient * gradient).sum(), 1e-12)
             for k in range(45):
-                turn = min(max(-length * gradient[k], -max_turn), max_turn)
+                turn = min(max(-length * mobility[k] * gradient[k], -max_turn), max_turn)
                 angles[hand, k] = min(max(angles[hand, k] + turn, lower[k]), upper[k])

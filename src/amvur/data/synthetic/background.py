@@ -47,7 +47,7 @@ def _noise(rng: np.random.Generator) -> np.ndarray:
         f, 2 / _BANK_PX
     ) ** rng.uniform(0.4, 2.2)
     field = np.fft.irfft2(spectrum, s=(_BANK_PX, _BANK_PX))
-    return np.clip(field / field.std(), -2.5, 2.5)
+    return np.asarray(np.clip(field / field.std(), -2.5, 2.5))
 
 
 def _waves(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -58,33 +58,33 @@ def _waves(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def _stripes(rng: np.random.Generator) -> np.ndarray:
     x, y = _waves(rng)
-    return np.tanh(rng.uniform(0.5, 8) * np.sin(x + rng.integers(0, 3) * y)) + 0.15 * _noise(rng)
+    return np.asarray(np.tanh(rng.uniform(0.5, 8) * np.sin(x + rng.integers(0, 3) * y)) + 0.15 * _noise(rng))
 
 
 def _checks(rng: np.random.Generator) -> np.ndarray:
     x, y = _waves(rng)
-    return np.tanh(9 * np.sin(x)) * np.tanh(9 * np.sin(y)) + rng.uniform(0, 0.4) * _noise(rng)
+    return np.asarray(np.tanh(9 * np.sin(x)) * np.tanh(9 * np.sin(y)) + rng.uniform(0, 0.4) * _noise(rng))
 
 
 def _cells(rng: np.random.Generator) -> np.ndarray:
     places = rng.uniform(0, 1, (int(rng.integers(12, 90)), 2))
-    grid = np.stack(np.mgrid[:_BANK_PX, :_BANK_PX], -1) / _BANK_PX
+    grid = np.moveaxis(np.mgrid[:_BANK_PX, :_BANK_PX], 0, -1) / _BANK_PX
     step = (grid[:, :, None] - places + 0.5) % 1 - 0.5
     distance = (step**2).sum(-1)
     nearest = np.sort(distance, -1)[..., :2] ** 0.5
     if rng.random() < 0.5:
-        return rng.uniform(0, 1, len(places))[distance.argmin(-1)]
-    return np.minimum(nearest[..., 1] - nearest[..., 0], 0.04) * 30 + 0.1 * _noise(rng)
+        return np.asarray(rng.uniform(0, 1, len(places))[distance.argmin(-1)])
+    return np.asarray(np.minimum(nearest[..., 1] - nearest[..., 0], 0.04) * 30 + 0.1 * _noise(rng))
 
 
 def _dots(rng: np.random.Generator) -> np.ndarray:
     x, y = _waves(rng)
-    return np.tanh(6 * (np.cos(x) * np.cos(y) - rng.uniform(-0.2, 0.7)))
+    return np.asarray(np.tanh(6 * (np.cos(x) * np.cos(y) - rng.uniform(-0.2, 0.7))))
 
 
 def _warped(rng: np.random.Generator) -> np.ndarray:
     x, y = _waves(rng)
-    return np.sin(x + rng.uniform(0.5, 4) * _noise(rng)) + 0.3 * np.sin(y + 2 * _noise(rng))
+    return np.asarray(np.sin(x + rng.uniform(0.5, 4) * _noise(rng)) + 0.3 * np.sin(y + 2 * _noise(rng)))
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,10 @@ class BackgroundDraws:
     blur: Float[Tensor, "B"]
 
 
-def draw_backgrounds(
-    rngs: Sequence[np.random.Generator], like: Tensor, skin: Float[Tensor, "B 3"]
-) -> BackgroundDraws:
+def draw_backgrounds(rngs: Sequence[np.random.Generator], skin: Float[Tensor, "B 3"]) -> BackgroundDraws:
     """Draw backgrounds; some shapes take the color of `skin` (sRGB), as faces and arms do."""
     rows = [_draw_background(rng, tone) for rng, tone in zip(rngs, skin.cpu().numpy(), strict=True)]
-    return BackgroundDraws(*(stacked([row[i] for row in rows], like) for i in range(7)))
+    return BackgroundDraws(*(stacked([row[i] for row in rows], skin) for i in range(7)))
 
 
 def _draw_background(rng: np.random.Generator, skin: np.ndarray) -> tuple[object, ...]:
@@ -115,7 +113,7 @@ def _draw_background(rng: np.random.Generator, skin: np.ndarray) -> tuple[object
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         layer[:, :2] = turn * zoom * np.exp(rng.normal(0, 0.25, (1, 2)))
         layer[:, 2] = rng.uniform(-1, 1, 2)
-    colorful = rng.uniform(0.02, 0.25)
+    colorful = rng.uniform(0.01, 0.22) * rng.uniform(0.1, 1)
     level = rng.uniform(0.08, 0.92)
     palette = np.clip(level + rng.normal(0, 0.2, (4, 1)) + colorful * rng.normal(size=(4, 3)), 0.01, 0.99)
     weights = rng.uniform(0, 1, 4) * (rng.random(4) < [0.85, 0.6, 0.4, 0.7])
@@ -130,7 +128,7 @@ def _draw_background(rng: np.random.Generator, skin: np.ndarray) -> tuple[object
 def _draw_shape(rng: np.random.Generator, palette: np.ndarray, skin: np.ndarray) -> np.ndarray:
     """Draw: on, x, y, half width, half height, angle, roundness, and a color."""
     own = rng.random()
-    color = rng.uniform(0, 1, 3) if own < 0.35 else palette[rng.integers(4)] + rng.normal(0, 0.12, 3)
+    color = rng.uniform(0, 1, 3) if own < 0.15 else palette[rng.integers(4)] + rng.normal(0, 0.12, 3)
     if own > 0.9:
         color = skin + rng.normal(0, 0.05, 3)
     size = np.exp(rng.uniform(np.log(0.06), np.log(0.9), 2))
@@ -259,7 +257,7 @@ def mix_spectra(
     picture: Float[Tensor, "B H W 3"],
     other: Float[Tensor, "B H W 3"],
     share: Float[Tensor, "B"],
-    radius: float = 0.03,
+    radius: float = 0.02,
 ) -> Float[Tensor, "B H W 3"]:
     """Give pictures part of the low-frequency amplitudes of others, keeping their phases.
 
@@ -278,9 +276,9 @@ def mix_spectra(
         torch.exp(-(fy.square() + fx.square()) / radius**2)[None, ..., None] * share[chosen, None, None, None]
     )
     # The mean (zero frequency) is exposure's business.
-    low[:, 0, 0] = low[:, 0, 0] * 0.3
+    low[:, 0, 0] = low[:, 0, 0] * 0.1
     amplitude = a.abs()
     gain = 1 + low * (b.abs() / amplitude.clamp(min=1e-6) - 1)
     mixed = picture.clone()
-    mixed[chosen] = torch.fft.irfft2(a * gain.clamp(max=20), s=size, dim=(1, 2)).clamp(0, 1)
+    mixed[chosen] = torch.fft.irfft2(a * gain.clamp(max=5), s=size, dim=(1, 2)).clamp(0, 1)
     return mixed

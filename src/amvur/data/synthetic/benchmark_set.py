@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,8 @@ FIRST_INDEX = 1_000_000
 EDGE_MARGIN = 0.004
 """Samples nearer to the edge of a stratum were not chosen: rounding must not move them."""
 TOLERANCE_PX, TOLERANCE_OCCLUSION = 0.05, 0.02
+Cell = tuple[int, int, int]
+"""A stratum: occlusion bin, is left, tone third."""
 _ASSET = Path(__file__).parent / "assets" / "synth_v1.json"
 
 
@@ -168,34 +169,48 @@ def describe(batches: Iterable[HandBatch], hand_model_sha256: str) -> Membership
     )
 
 
-def select(count: int = COUNT) -> tuple[list[list[int]], int]:
-    """Choose the samples anew: rows (bin, index, is left, tone third), and how many were rendered.
+def select(count: int = COUNT) -> tuple[Membership, int]:
+    """Choose the set's samples anew; return them and how many had to be rendered.
 
     Only for making a new version of the set: `python benchmarks/synthetic.py select`.
     """
     room = _cell_sizes(count)
-    chosen: dict[tuple[int, int, int], list[int]] = defaultdict(list)
-    rendered = 0
-    for number in range(len(OCCLUSION_EDGES) - 1):
-        low, high = OCCLUSION_EDGES[number] + EDGE_MARGIN, OCCLUSION_EDGES[number + 1] - EDGE_MARGIN
-        for batch in stratum(number).batches(FIRST_INDEX * number, None, 20):
-            rendered += len(batch)
-            good = (batch.occlusion >= (0 if number == 0 else low)) & (batch.occlusion < high)
-            good &= ((batch.skin_tone[:, None] - torch.tensor(TONE_EDGES)).abs() > EDGE_MARGIN).all(1)
-            thirds = tone_third(batch.skin_tone)
-            for place in good.nonzero()[:, 0].tolist():
-                cell = (number, int(batch.is_left[place]), int(thirds[place]))
-                if len(chosen[cell]) < room[cell]:
-                    chosen[cell].append(int(batch.index[place]))
-            cells = [cell for cell in room if cell[0] == number]
-            if all(len(chosen[cell]) == room[cell] for cell in cells):
-                break
-    rows = [
-        (place, [cell[0], index, cell[1], cell[2]])
-        for cell in sorted(room)
-        for place, index in enumerate(chosen[cell])
-    ]
-    return [row for _, row in sorted(rows, key=lambda item: (item[0], item[1]))], rendered
+    chosen: dict[Cell, list[Membership]] = {cell: [] for cell in room}
+    rendered = sum(_fill_stratum(number, room, chosen) for number in range(len(OCCLUSION_EDGES) - 1))
+    # One sample of every cell, then the next of every cell, ...: any part of the set is balanced.
+    turns = max(map(len, chosen.values()))
+    samples = [chosen[cell][turn] for turn in range(turns) for cell in sorted(room) if turn < room[cell]]
+    return _joined(samples), rendered
+
+
+def _fill_stratum(number: int, room: Mapping[Cell, int], chosen: dict[Cell, list[Membership]]) -> int:
+    """Render candidates of an occlusion bin until its cells are full; return how many were rendered."""
+    low, high = OCCLUSION_EDGES[number] + EDGE_MARGIN, OCCLUSION_EDGES[number + 1] - EDGE_MARGIN
+    hands = stratum(number)
+    open_cells = {cell for cell in room if cell[0] == number and room[cell]}
+    for batch in hands.batches(FIRST_INDEX * number, None, 1):
+        occlusion, tone = float(batch.occlusion), float(batch.skin_tone)
+        cell = (number, int(batch.is_left), int(tone_third(batch.skin_tone)))
+        clear = all(abs(tone - edge) > EDGE_MARGIN for edge in TONE_EDGES)
+        if cell in open_cells and clear and (low <= occlusion or number == 0) and occlusion < high:
+            chosen[cell].append(describe([batch], hands.model.arrays.sha256))
+            if len(chosen[cell]) == room[cell]:
+                open_cells.remove(cell)
+        if not open_cells:
+            return int(batch.index) - FIRST_INDEX * number + 1
+    raise AssertionError("endless")
+
+
+def _joined(parts: Sequence[Membership]) -> Membership:
+    """Join memberships of equally many pictures each."""
+    mean = np.mean([part.color_mean for part in parts], axis=0).tolist()
+    return Membership(
+        np.concatenate([part.samples for part in parts]),
+        np.concatenate([part.centers_px for part in parts]),
+        np.concatenate([part.occlusion for part in parts]),
+        (mean[0], mean[1], mean[2]),
+        parts[0].hand_model_sha256,
+    )
 
 
 def write_membership(membership: Membership, path: Path = _ASSET) -> None:
@@ -220,7 +235,7 @@ def tone_third(skin_tone: Float[Tensor, "B"]) -> Int64[Tensor, "B"]:
     return torch.bucketize(skin_tone.double(), torch.tensor(TONE_EDGES, dtype=torch.float64))
 
 
-def _cell_sizes(count: int) -> dict[tuple[int, int, int], int]:
+def _cell_sizes(count: int) -> dict[Cell, int]:
     """Share `count` out over (bin, is left, tone third) as evenly as whole numbers allow."""
     bins = len(OCCLUSION_EDGES) - 1
     cells = [(b, left, tone) for left in range(2) for tone in range(len(TONES)) for b in range(bins)]

@@ -12,6 +12,9 @@ from amvur.hand.joints import BONE_JOINTS
 from amvur.hand.model import HandModelArrays
 
 _RING = 12
+# Radius over the ring's mean radius, set on exact depths: bent knuckles are wider than their rings at rest,
+# and the flesh between the fingers' bases gives way.
+_KNUCKLE, _WEB = 1.04, 0.98
 _CLEARANCE_M = 0.001
 _PALM_POINTS = 160
 _THENAR_BONE = 13
@@ -31,6 +34,7 @@ class ContactLayout:
     ring: Int64[np.ndarray, "S m"]
     ring_weights: Float64[np.ndarray, "S m"]
     bone: Int64[np.ndarray, "S"]
+    flesh: Float64[np.ndarray, "S"]
     pairs: Bool[np.ndarray, "S S"]
     palm: Int64[np.ndarray, "P"]
     palm_normal: Float64[np.ndarray, "P 3"]
@@ -44,6 +48,8 @@ def layout_contacts(arrays: HandModelArrays) -> ContactLayout:
     ring, weights, bone = _sphere_rings(arrays)
     corners = arrays.v_template[ring]
     centers = (weights[..., None] * corners).sum(1)
+    base = np.isin(bone, (1, 4, 7, 10)) & (bone != np.roll(bone, 1))
+    flesh = np.where(base, _WEB, _KNUCKLE)
     radii = (weights * np.linalg.norm(corners - centers[:, None], axis=-1)).sum(1)
     pairs = _sphere_pairs(bone, centers, radii)
     palm, normals = _palm_points(arrays)
@@ -52,7 +58,7 @@ def layout_contacts(arrays: HandModelArrays) -> ContactLayout:
     blend = arrays.lbs_weights[palm][:, [0, _THENAR_BONE]]
     thenar = blend[:, 1:] / np.maximum(blend.sum(1, keepdims=True), 1e-9)
     reach = (bone[probes, None] < _THENAR_BONE) | (thenar.T < 0.3)
-    return ContactLayout(ring, weights, bone, pairs, palm, normals, thenar, probes, reach)
+    return ContactLayout(ring, weights, bone, flesh, pairs, palm, normals, thenar, probes, reach)
 
 
 def _sphere_rings(arrays: HandModelArrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -99,7 +105,7 @@ def _ring(
 
 
 def _sphere_pairs(bone: np.ndarray, centers: np.ndarray, radii: np.ndarray) -> Bool[np.ndarray, "S S"]:
-    """Mark pairs (upper triangle) that may not overlap: of two fingers, or of a finger's first and last bone."""
+    """Mark the pairs that may not overlap: of two fingers, or of the first and last bone of one."""
     finger, segment = (bone - 1) // 3, (bone - 1) % 3
     apart = (finger[:, None] != finger) | (np.abs(segment[:, None] - segment) == 2)
     gap = np.linalg.norm(centers[:, None] - centers, axis=-1) - radii[:, None] - radii

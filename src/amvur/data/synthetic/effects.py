@@ -50,9 +50,9 @@ class CameraEffects:
     saturation: Float[Tensor, "B"]
     noise: Float[Tensor, "B"]
     noise_grain: Float[Tensor, "B"]
-    noise_start: Int64[Tensor, "B"]
     vignette: Float[Tensor, "B"]
     quality: Float[Tensor, "B"]
+    noise_start: Int64[Tensor, "B"]
 
 
 def draw_effects(rngs: Sequence[np.random.Generator], config: SceneConfig, like: Tensor) -> CameraEffects:
@@ -60,7 +60,7 @@ def draw_effects(rngs: Sequence[np.random.Generator], config: SceneConfig, like:
     rows = [_draw_effects(rng, config) for rng in rngs]
     columns = [stacked([row[i] for row in rows], like) for i in range(11)]
     start = torch.tensor([row[11] for row in rows], device=like.device)
-    return CameraEffects(*columns[:9], start, *columns[9:])
+    return CameraEffects(*(*columns, start))
 
 
 def _draw_effects(rng: np.random.Generator, config: SceneConfig) -> tuple[object, ...]:

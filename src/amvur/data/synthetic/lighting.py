@@ -66,7 +66,7 @@ def draw_lights(
     surround, mean = _surroundings(background, extra)
     # Lamps share the background's tint in part, the rest is their own.
     tint = mean / mean.mean(-1, keepdim=True).clamp(min=0.02)
-    tint = 1 + 0.5 * (tint.clamp(0.4, 2.0) - 1)
+    tint = 1 + 0.3 * (tint.clamp(0.5, 1.7) - 1)
     lamps = colors * tint[:, None] * (1 - share)[:, None, None]
     ambient = surround * share[:, None, None]
     return LightDraws(normalize(directions, dim=-1), lamps, ambient, shadow, softness, exposure)
@@ -74,7 +74,7 @@ def draw_lights(
 
 def _draw_lamps(rng: np.random.Generator, config: SceneConfig) -> tuple[object, ...]:
     count = 1 + rng.choice(_MAX_LIGHTS, p=[0.3, 0.3, 0.2, 0.12, 0.08])
-    directions = rng.normal(0, 1, (_MAX_LIGHTS, 3)) + [0, -0.6, -0.5]
+    directions = rng.normal((0, -0.6, -0.5), 1, (_MAX_LIGHTS, 3))
     # The first lamp seldom stands behind the hand.
     directions[0, 2] = directions[0, 2] if rng.random() < 0.12 else -abs(directions[0, 2])
     power = rng.uniform(0.15, 0.6, _MAX_LIGHTS) * (np.arange(_MAX_LIGHTS) < count)
@@ -100,7 +100,7 @@ def _surroundings(
     down = background[:, height // 2 :].mean((1, 2)) - background[:, : height // 2].mean((1, 2))
     color = mean / level
     # Grey in part, as no background fills the whole room.
-    base = 0.45 + 0.55 * color.clamp(max=2.2)
+    base = 0.6 + 0.4 * color.clamp(max=2.0)
     linear = torch.stack([0.4 * right / level, 0.4 * down / level, torch.zeros_like(right)], 1)
     terms = torch.cat([linear, torch.zeros_like(linear)], 1) + extra * base[:, None]
     return torch.cat([base[:, None], terms.clamp(-0.6, 0.6)], 1), mean
@@ -127,7 +127,7 @@ class FleshSpheres:
 
 def make_spheres(model: HandModel) -> FleshSpheres:
     """Fill the resting hand with balls along its bones; palms get more."""
-    rows, radii = [], []
+    rows: list[Tensor] = []
     for joint in range(1, 21):
         # Three balls a finger segment, four a metacarpal.
         for share in (0.2, 0.5, 0.8) if JOINT_PARENTS[joint] else (0.15, 0.4, 0.65, 0.9):
@@ -163,8 +163,9 @@ def cast_shadows(
 ) -> ShadowMap:
     """Rasterise the scene from far away along the first lamp's direction, around `center`."""
     forward = -lights.directions[:, 0]
-    helper = torch.where(forward[:, 1:2].abs() > 0.9, *forward.new_tensor([[[1.0, 0, 0]], [[0, 1.0, 0]]]))
-    right = normalize(torch.linalg.cross(helper.expand_as(forward), forward), dim=-1)
+    steep = forward[:, 1:2].abs() > 0.9
+    helper = torch.where(steep, forward.new_tensor([1.0, 0, 0]), forward.new_tensor([0, 1.0, 0]))
+    right = normalize(torch.linalg.cross(helper, forward), dim=-1)
     frame = torch.stack([right, torch.linalg.cross(forward, right), forward], 1)
     seen = (vertices - center[:, None]) @ frame.mT
     seen = seen + seen.new_tensor([0, 0, _SHADOW_DISTANCE_M])

@@ -76,10 +76,10 @@ def _draw_things(rng: np.random.Generator, config: SceneConfig) -> tuple[object,
     ], -1)  # fmt: skip
     # Place: radius (m), length/radius, joint aimed at, way towards the camera (m), shift sideways (m).
     place = np.stack([
-        np.exp(rng.uniform(np.log(0.012), np.log(0.05), 4)),
-        np.exp(rng.uniform(np.log(0.6), np.log(4.5), 4)),
+        np.exp(rng.uniform(np.log(0.008), np.log(0.036), 4)),
+        np.exp(rng.uniform(np.log(0.6), np.log(4.0), 4)),
         rng.integers(0, 21, 4),
-        rng.uniform(0.045, 0.14, 4),
+        rng.uniform(0.02, 0.1, 4),
         rng.normal(0, 0.025, 4),
         rng.normal(0, 0.025, 4),
     ], -1)  # fmt: skip
@@ -113,8 +113,8 @@ def _draw_look(rng: np.random.Generator) -> np.ndarray:
         rng.uniform(0.02, 0.98, 3) if rng.random() < 0.4 else np.clip(base + rng.normal(0, 0.15), 0.02, 0.98)
     )
     gloss = rng.choice([0.02, 0.12, 0.4])
-    return np.array([rng.uniform(0, 1000), *base, *other, np.exp(rng.uniform(-1.2, 1.2)), *rng.uniform(0, 1, 2),
-                     gloss, rng.uniform(10, 80)])  # fmt: skip
+    scale, shift = np.exp(rng.uniform(-1.2, 1.2)), rng.uniform(0, 1, 2)
+    return np.array([rng.uniform(0, 1000), *base, *other, scale, *shift, gloss, rng.uniform(10, 80)])
 
 
 def build_things(
@@ -166,7 +166,7 @@ def _tube(rings: int, sides: int, device: torch.device) -> Int64[Tensor, "F 3"]:
     return torch.stack([torch.stack([a, a2, b], -1), torch.stack([a2, b2, b], -1)], 2).view(-1, 3)
 
 
-def _shape_solids(draws: ThingDraws) -> Float[Tensor, "B 4 N 3"]:
+def _shape_solids(draws: ThingDraws) -> Float[Tensor, "B 4 P 3"]:
     """Turn profiles into meshes of radius 1 and half length 1 around z: balls, cans, boxes, bottles."""
     along, across, flat, waist, neck, bend = draws.profile[..., None, None].unbind(2)
     like = draws.profile
@@ -183,8 +183,8 @@ def _shape_solids(draws: ThingDraws) -> Float[Tensor, "B 4 N 3"]:
 
 
 def _place_grip(
-    solids: Float[Tensor, "B 4 N 3"], joints: Float[Tensor, "B 21 3"], draws: ThingDraws
-) -> Float[Tensor, "B 4 N 3"]:
+    solids: Float[Tensor, "B 4 P 3"], joints: Float[Tensor, "B 21 3"], draws: ThingDraws
+) -> Float[Tensor, "B 4 P 3"]:
     """Put the first solid into the palm, as thick as the fingers leave room for."""
     across = normalize(joints[:, 5] - joints[:, 17], dim=-1)
     up = normalize(joints[:, 9] - joints[:, 0], dim=-1)
@@ -217,8 +217,8 @@ def _frame_of(axis: Float[Tensor, "B 3"], side: Float[Tensor, "B 3"]) -> Float[T
 
 
 def _place_before(
-    solids: Float[Tensor, "B 4 N 3"], joints: Float[Tensor, "B 21 3"], draws: ThingDraws
-) -> Float[Tensor, "B 4 N 3"]:
+    solids: Float[Tensor, "B 4 P 3"], joints: Float[Tensor, "B 21 3"], draws: ThingDraws
+) -> Float[Tensor, "B 4 P 3"]:
     """Put two solids between the camera and a joint, turned anyhow."""
     placed = [solids[:, GRIP]]
     for k in (FRONT, BESIDE):
@@ -241,14 +241,14 @@ def _towards_camera(
 ) -> Float[Tensor, "B 3"]:
     point = joints[torch.arange(len(joint), device=joint.device), joint]
     nearest = torch.minimum(point[:, 2], joints[..., 2].amin(1))
-    depth = torch.maximum(nearest - way, 0.35 * nearest)
+    depth = torch.maximum(nearest - way, 0.55 * nearest)
     point = point * (depth / point[:, 2])[:, None]
     return torch.cat([point[:, :2] + shift, point[:, 2:]], -1)
 
 
 def _place_watch(
-    solids: Float[Tensor, "B 4 N 3"], body: Body, vertices: Float[Tensor, "B N 3"], draws: ThingDraws
-) -> Float[Tensor, "B 4 N 3"]:
+    solids: Float[Tensor, "B 4 P 3"], body: Body, vertices: Float[Tensor, "B N 3"], draws: ThingDraws
+) -> Float[Tensor, "B 4 P 3"]:
     """Lay a flat case on the back of the wrist, over its band."""
     rings = vertices[:, body.num_hand_vertices :].unflatten(1, (-1, len(body.rim)))
     where = _cloth_start(rings, draws).long()
@@ -264,7 +264,7 @@ def _place_watch(
     return torch.cat([solids[:, :WATCH], placed[:, None]], 1)
 
 
-def _blob(joints: Float[Tensor, "B 21 3"], draws: ThingDraws) -> Float[Tensor, "B N 3"]:
+def _blob(joints: Float[Tensor, "B 21 3"], draws: ThingDraws) -> Float[Tensor, "B P 3"]:
     """Return a flat star-shaped patch of one color that faces the camera."""
     lobes, (joint, size, dx, dy) = draws.blob[:, :_BLOB_SIDES], draws.blob[:, _BLOB_SIDES:].T
     angle = torch.arange(_BLOB_SIDES, device=joints.device, dtype=joints.dtype) * (2 * torch.pi / _BLOB_SIDES)
@@ -277,10 +277,11 @@ def _blob(joints: Float[Tensor, "B 21 3"], draws: ThingDraws) -> Float[Tensor, "
 def _cloth_start(rings: Float[Tensor, "B R S 3"], draws: ThingDraws) -> Float[Tensor, "B"]:
     """Return the arm's ring at which the cloth begins, by its distance from the wrist (share of 0.3 m)."""
     way = (rings.mean(2) - rings[:, :1].mean(2)).norm(dim=-1)
-    return (way < 0.3 * draws.cloth[:, :1]).sum(-1).clamp(max=rings.shape[1] - 4).to(way)
+    start: Tensor = (way < 0.3 * draws.cloth[:, :1]).sum(-1).clamp(max=rings.shape[1] - 4).to(way)
+    return start
 
 
-def _cloth(body: Body, vertices: Float[Tensor, "B N 3"], draws: ThingDraws) -> Float[Tensor, "B N 3"]:
+def _cloth(body: Body, vertices: Float[Tensor, "B N 3"], draws: ThingDraws) -> Float[Tensor, "B P 3"]:
     """Return a sleeve (or a watch's band) as a wider, folded tube about the arm."""
     rings = vertices[:, body.num_hand_vertices :].unflatten(1, (-1, len(body.rim)))
     center = rings.mean(2, keepdim=True)

@@ -10,7 +10,6 @@ winding numbers on the mesh is stated at `penetration_depth_mm`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -26,8 +25,7 @@ from amvur.render import vertex_normals
 TOUCH_M = 0.0005
 """Overlap that counts as mere touching and is not pushed apart."""
 STEPS = 30
-_FLESH = 1.04
-"""Sphere over mean ring radius: bent knuckles are wider than their rings at rest (set on exact depths)."""
+_FINGER_FLEXION = 0.25
 _MAX_TURN_RAD = 0.2
 _PALM_SPACING_M = 0.01
 
@@ -36,7 +34,8 @@ _PALM_SPACING_M = 0.01
 class ContactModel:
     """Spheres and palm points of a hand model, float64; `shape` and `pose` place them for a hand.
 
-    `ring` and `ring_weights` define S spheres by mesh vertices, `bone` carries them; `pairs` may collide
+    `ring` and `ring_weights` define S spheres by mesh vertices, `bone` carries them and
+    `flesh` is their radius over the mean one of the ring; `pairs` may collide
     with each other and the spheres `probes` with the P points `palm` (mesh vertices), where `reach` allows.
     `thenar` is the share of a point that moves with the thumb's base.
     """
@@ -45,6 +44,7 @@ class ContactModel:
     ring: Int64[Tensor, "S m"]
     ring_weights: Float[Tensor, "S m"]
     bone: Int64[Tensor, "S"]
+    flesh: Float[Tensor, "S"]
     pairs: Bool[Tensor, "S S"]
     palm: Int64[Tensor, "P"]
     palm_normal: Float[Tensor, "P 3"]
@@ -79,7 +79,10 @@ def penetration_depth_mm(
 ) -> Float[Tensor, "B"]:
     """Return how deep each posed hand enters itself (mm, 0 where nothing overlaps), a fast estimate.
 
-    `vertices` in metres in any frame; `contacts` saves building them again.
+    `vertices` in metres in any frame; `contacts` saves building them again. Against an exact test (winding
+    numbers of every finger and the palm, depth of the deepest vertex) on 300 raw draws of the open hand:
+    correlation 0.93; where the exact depth is below 4 mm the mean absolute difference is 0.7 mm (1 % to
+    99 %: -0.7 to 3.8 mm). Above that it reads higher, because no vertex is deeper than half a finger.
     """
     contacts = contacts or make_contact_model(model)
     vertices = vertices.double()
@@ -89,10 +92,10 @@ def penetration_depth_mm(
     return 1000 * depth.amax(-1).clamp_min(0)
 
 
-def overlaps(contacts: ContactModel, placed: PlacedContacts) -> Float[Tensor, "B S*S+Q"]:
+def overlaps(contacts: ContactModel, placed: PlacedContacts) -> Float[Tensor, "B K"]:
     """Return the overlap (m, negative: a gap) of spheres with spheres, then of the probes with the palm.
 
-    Each pair of spheres once; -1 where a pair is not tested.
+    K = S * S + Q, each pair of spheres once; -1 where a pair is not tested.
     """
     centers, radii = placed.centers, placed.radii
     square = centers.square().sum(-1)
@@ -124,7 +127,7 @@ def _spheres(
     ring = vertices[:, contacts.ring]
     weights = contacts.ring_weights
     centers = (weights[..., None] * ring).sum(2)
-    radii = _FLESH * (weights * (ring - centers[:, :, None]).norm(dim=-1)).sum(2)
+    radii = contacts.flesh * (weights * (ring - centers[:, :, None]).norm(dim=-1)).sum(2)
     return centers, radii
 
 
@@ -152,12 +155,20 @@ def relax(
     limits = model.pose_limits.double().flatten(0, 1)
     placed = (joints[:, list(BONE_JOINTS)], rest.centers, rest.radii, rest.points)
     fixed = (
-        model.pose_axes.double(), limits[:, 0], limits[:, 1], contacts.bone, contacts.pairs.nonzero(),
-        contacts.palm_normal, contacts.thenar[:, 0], contacts.probes, contacts.reach,
+        model.pose_axes.double(), limits[:, 0], limits[:, 1], mobility().to(limits), contacts.bone,
+        contacts.pairs.nonzero(), contacts.palm_normal, contacts.thenar[:, 0],
+        contacts.probes, contacts.reach,
     )  # fmt: skip
     arrays = [array(tensor) for tensor in (*placed, *fixed)]
     relax_hands(moved, depth, *arrays, steps, TOUCH_M, _PALM_SPACING_M, _MAX_TURN_RAD)
     return moved, depth
+
+
+def mobility() -> Float64[Tensor, "45"]:
+    """Return how readily `relax` turns each angle: fingers part sideways before they bend."""
+    weights = torch.ones(15, 3, dtype=torch.float64)
+    weights[:12, 0] = _FINGER_FLEXION
+    return weights.flatten()
 
 
 def pose_contacts(
@@ -191,7 +202,7 @@ def _pose(
     """Move rest contacts with the bones: spheres with their bone, palm points blended with the thumb's."""
     model = contacts.model
     local = (model.pose_axes.double().transpose(-1, -2) @ angles.unflatten(-1, (15, 3))[..., None])[..., 0]
-    turns = cast(Tensor, axis_angle_to_matrix(local))
+    turns = axis_angle_to_matrix(local)
     root = torch.eye(3, dtype=turns.dtype, device=turns.device).expand(len(turns), 1, 3, 3)
     rotation, origin = model.pose(torch.cat([root, turns], 1), joints)
     pivots = joints[:, list(BONE_JOINTS)]

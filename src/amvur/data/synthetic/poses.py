@@ -36,9 +36,9 @@ CHILD_LENGTHS_MM, LARGE_LENGTHS_MM = (138.0, 168.0), (198.0, 215.0)
 TEMPLATE_LENGTH_MM = 180.5
 """The length of a model's mean hand: the average of women's and men's mean."""
 
-ALLOWED_DEPTH_M = 0.0015
+ALLOWED_DEPTH_M = 0.002
 """Overlap of the contact spheres that is left: flesh gives way by this much."""
-_SAFE_POSE, _RETREATS = "hanging", 5
+_SAFE_POSE, _RETREATS, _RETREAT = "hanging", 8, 0.3
 
 # Streams of the per-index generators: shapes and poses never share numbers.
 _SHAPE, _POSE = 0, 1
@@ -75,7 +75,9 @@ def _separate(
 ) -> Float64[np.ndarray, "B 45"]:
     """Push fingers apart until nothing overlaps by more than `ALLOWED_DEPTH_M`.
 
-    Hands that pushing does not free go half the way to a loosely open hand and try again.
+    On 300 hands an exact test (winding numbers of the fingers and the palm) found depths of 0.0, 1.9, 2.6,
+    3.2 and 5.2 mm at 50, 90, 95, 99 and 100 %; before pushing 3.6, 7.7, 8.7, 9.6 and 10.9 mm.
+    Hands that pushing does not free go part of the way to a loosely open hand and try again.
     """
     contacts = make_contact_model(model)
     open_hand = library_angles(model)[list(LIBRARY).index(_SAFE_POSE)]
@@ -86,7 +88,7 @@ def _separate(
         stuck = np.flatnonzero(depth > ALLOWED_DEPTH_M)
         if not len(stuck):
             break
-        retreated = torch.from_numpy((angles[stuck] + open_hand) / 2).to(like)
+        retreated = torch.from_numpy(angles[stuck] + _RETREAT * (open_hand - angles[stuck])).to(like)
         angles[stuck], depth[stuck] = relax(contacts, shapes[torch.from_numpy(stuck)], retreated)
     return angles
 

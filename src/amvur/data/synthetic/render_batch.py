@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from amvur.data.samples import HandBatch, JointState, concatenate
+from amvur.data.samples import HandBatch, concatenate
+from amvur.data.synthetic.assembly import (
+    Looks,
+    Scene,
+    compose,
+    join_scene,
+    joined,
+    pixel_points,
+    raster_scene,
+    shade_scene,
+    shadow_on_wall,
+    vertex_points,
+)
 from amvur.data.synthetic.background import (
     PhotoFolder,
     draw_backgrounds,
@@ -19,35 +32,53 @@ from amvur.data.synthetic.background import (
     mix_spectra,
     paint_backgrounds,
 )
-from amvur.data.synthetic.effects import SensorNoise, blur, draw_effects, jpeg, to_bytes, tone, vignette
-from amvur.data.synthetic.lighting import cast_shadows, draw_lights, lit_share, make_spheres, shade_points
+from amvur.data.synthetic.effects import (
+    CameraEffects,
+    SensorNoise,
+    blur,
+    draw_effects,
+    jpeg,
+    to_bytes,
+    tone,
+    vignette,
+)
+from amvur.data.synthetic.labels import label_scene, mirror_some
+from amvur.data.synthetic.lighting import draw_lights, make_spheres
+from amvur.data.synthetic.occluders import ThingDraws, Things, build_things, draw_things
+from amvur.data.synthetic.occlusion_target import coarse_view, settings_for_target, settle
 from amvur.data.synthetic.scene import (
+    CameraDraws,
     SceneConfig,
     draw_arms,
     draw_cameras,
-    inside_frame,
     make_body,
+    stacked,
     streams,
 )
-from amvur.data.synthetic.skin import Surface, bake_skin, draw_skins, paint, person_color, skin_tone
-from amvur.data.synthetic.visibility import blocked_vertices, projected
+from amvur.data.synthetic.second_hand import place_second_hand
+from amvur.data.synthetic.skin import bake_skin, draw_skins, person_color, skin_tone
+from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.model import HandMesh, HandModel
-from amvur.render import Raster, linear_to_srgb, rasterize, srgb_to_linear, vertex_normals
+from amvur.render import linear_to_srgb, srgb_to_linear
 
-_VIEW, _ARM, _SKIN, _LIGHT, _BACKGROUND, _CAMERA, _THINGS, _PHOTO = range(8)
+_VIEW, _ARM, _SKIN, _LIGHT, _BACKGROUND, _CAMERA, _THINGS, _PHOTO, _SECOND, _SPECTRUM, _WALL = range(11)
 
 
 @dataclass(frozen=True)
-class Points:
-    """Points to shade: picture, face and barycentrics."""
+class Stage:
+    """One chunk's hands, placed: the hand's mesh, its camera, all solid things and how things look."""
 
-    image: Int64[Tensor, "S"]
-    face: Int64[Tensor, "S"]
-    bary: Float[Tensor, "S 3"]
+    mesh: HandMesh
+    camera: CameraDraws
+    scene: Scene
+    things: ThingDraws
 
 
 class SceneRenderer:
-    """Turns hand parameters into labelled pictures, the same for the same (seed, index)."""
+    """Turns hand parameters into labelled pictures, the same for the same (seed, index).
+
+    Every draw comes from its own generator of seed, index and purpose, so batches do not matter.
+    """
 
     def __init__(
         self,
@@ -57,7 +88,7 @@ class SceneRenderer:
         backgrounds: Sequence[Path] = (),
     ) -> None:
         """Bake what all pictures share (a few seconds). `model` is a right hand, on the device to use."""
-        self.model, self.size_px, self.config = model, size_px, config
+        self.model, self.size_px, self.config = model, size_px, settings_for_target(config)
         self.body = make_body(model)
         self.atlas = bake_skin(model, self.body)
         self.spheres = make_spheres(model)
@@ -73,7 +104,7 @@ class SceneRenderer:
         betas: Float[Tensor, "B 10"],
         hand_pose: Float[Tensor, "B 45"],
     ) -> HandBatch:
-        """Render one picture for every index."""
+        """Render one picture for every index; parameters are a right hand's, labels of the hand shown."""
         on_cpu = self.model.v_template.device.type == "cpu"
         chunk = self.config.chunk or (1 if on_cpu else 32)
         parts = [
@@ -89,199 +120,113 @@ class SceneRenderer:
         betas: Float[Tensor, "B 10"],
         hand_pose: Float[Tensor, "B 45"],
     ) -> HandBatch:
-        like = self.model.v_template
-        betas, hand_pose = betas.to(like), hand_pose.to(like)
+        like, ss = self.model.v_template, self.config.supersampling
+        betas, hand_pose, indices = betas.to(like), hand_pose.to(like), indices.to(like.device)
+        stage = self._stage(seed, indices, betas, hand_pose)
+        frame = raster_scene(stage.scene, self.size_px, ss)
         skin = draw_skins(streams(seed, indices, _SKIN), self.config, like)
-        view = streams(seed, indices, _VIEW)
-        is_left = torch.tensor([rng.random() < self.config.left_rate for rng in view], device=like.device)
-        mesh, camera, body = self._place(seed, indices, betas, hand_pose, view)
-        scene = Scene(body, self.body.faces, camera.intrinsics)
-        background = self._background(seed, indices, person_color(skin))
+        background = self._background(seed, indices, person_color(skin), _BACKGROUND)
         lights = draw_lights(streams(seed, indices, _LIGHT), self.config, background)
+        looks = Looks(self.atlas, self.bank.gray, self.spheres, skin, stage.things, lights)
+        points, weight, pixel = pixel_points(frame, self.size_px, ss)
+        everything = joined(points, vertex_points(self.body, len(indices)))
+        surface, light, shadows = shade_scene(stage.scene, stage.mesh, looks, everything)
+        wall = self._wall(seed, indices)
+        deepest = stage.mesh.vertices[..., 2].amax(1)
+        background = shadow_on_wall(background, shadows, lights, stage.camera.intrinsics, wall, deepest)
+        picture = compose(background, light[: len(pixel)], weight, pixel)
         effects = draw_effects(streams(seed, indices, _CAMERA), self.config, like)
-        frame = _frame(scene, self.size_px, self.config.supersampling)
-        points, weight, pixel = _pixel_points(frame, self.size_px, self.config.supersampling)
-        vertices = _vertex_points(self.body.corner, self.body.num_hand_vertices, len(indices))
-        surface, light = self._shade(scene, mesh, skin, lights, _joined(points, vertices))
-        picture = _compose(background, light[: len(weight)], weight, pixel)
-        count = len(weight)
-        picture = tone(vignette(blur(picture, effects), effects).flatten(1, 2), effects).view_as(picture)
-        picture = to_bytes(jpeg(self.noise.add(picture, effects), effects.quality))
-        per_vertex = (len(indices), self.body.num_hand_vertices, 3)
-        albedo = linear_to_srgb(surface.albedo[count:].view(per_vertex).clamp(0, 1))
-        colors = tone(light[count:].view(per_vertex), effects)
-        labels = self._labels(scene, frame, mesh)
+        images = self._photograph(seed, indices, picture, effects, person_color(skin))
+        per_vertex = (len(indices), -1, 3)
+        labels = label_scene(stage.scene, self.body, stage.mesh, frame, self.size_px, ss)
         batch = HandBatch(
-            images=picture,
-            intrinsics=camera.intrinsics,
-            vertices=mesh.vertices,
-            joints=mesh.joints,
-            joints_2d=projected(mesh.joints, camera.intrinsics)[..., :2].to(like),
-            joint_states=labels.joint_states,
-            global_orient=camera.global_orient,
+            images=images,
+            vertices=stage.mesh.vertices,
+            joints=stage.mesh.joints,
+            intrinsics=stage.camera.intrinsics,
+            global_orient=stage.camera.global_orient,
+            transl=stage.camera.transl,
             hand_pose=hand_pose,
             betas=betas,
-            transl=camera.transl,
-            vertex_albedo=albedo,
-            vertex_colors=colors,
-            visible_vertices=labels.visible,
-            unoccluded_vertices=labels.unoccluded,
-            mask=labels.mask,
-            is_left=torch.zeros_like(is_left),
-            occlusion=labels.occlusion.to(like),
+            vertex_albedo=linear_to_srgb(surface.albedo[len(pixel) :].view(per_vertex)),
+            vertex_colors=tone(light[len(pixel) :].view(per_vertex), effects),
+            is_left=torch.zeros_like(indices, dtype=torch.bool),
             skin_tone=skin_tone(skin),
             index=indices,
+            **vars(labels),
         )
-        return mirror_some(batch, is_left)
+        return mirror_some(batch, stage.camera.is_left)
 
-    def _place(self, seed, indices, betas, hand_pose, view):
+    def _stage(
+        self,
+        seed: int,
+        indices: Int64[Tensor, "B"],
+        betas: Float[Tensor, "B 10"],
+        hand_pose: Float[Tensor, "B 45"],
+    ) -> Stage:
+        """Pose the hand, look at it, and put everything else around it."""
         like = self.model.v_template
-        zeros = torch.zeros_like(betas[:, :3])
-        own = self.model(zeros, hand_pose, betas)
+        own = self.model(torch.zeros_like(betas[:, :3]), hand_pose, betas)
         arm = draw_arms(streams(seed, indices, _ARM), self.config, like)
         grown = self.body.attach(own.vertices, own.joints, arm)
-        elbow = normalize(grown[:, -1] - own.joints[:, 0], dim=-1)
-        camera = draw_cameras(view, self.config, self.size_px, own.vertices, elbow)
+        # The forearm's middle ring: behind it the way is drawn in the camera's frame.
+        halfway = self.body.num_hand_vertices + (len(self.body.rest) - self.body.num_hand_vertices) // 3
+        forearm = normalize(grown[:, halfway] - own.joints[:, 0], dim=-1)
+        camera = draw_cameras(streams(seed, indices, _VIEW), self.config, self.size_px, own.vertices, forearm)
         mesh = self.model(camera.global_orient, hand_pose, betas, camera.transl)
-        return mesh, camera, self.body.attach(mesh.vertices, mesh.joints, _turned(arm, camera))
+        body = self.body.attach(
+            mesh.vertices, mesh.joints, arm.turned(axis_angle_to_matrix(camera.global_orient))
+        )
+        draws = draw_things(streams(seed, indices, _THINGS), self.config, like)
 
-    def _background(self, seed, indices, skin):
-        like = self.model.v_template
-        rngs = streams(seed, indices, _BACKGROUND)
-        draws = draw_backgrounds(rngs, like, skin)
-        picture = paint_backgrounds(self.bank, draws, self.size_px)
+        def build(some: ThingDraws) -> Things:
+            return build_things(self.body, body, mesh.joints, some)
+
+        view = coarse_view(self.body, body, camera.intrinsics, self.size_px)
+        draws = settle(draws, build, view, self.config.target_occlusion)
+        things = build(draws)
+        rngs = streams(seed, indices, _SECOND)
+        second = place_second_hand(rngs, self.config, self.model, self.body, betas, mesh.joints)
+        scene = join_scene(self.body, body, second, things, draws.on.any(0), camera.intrinsics)
+        return Stage(mesh, camera, scene, draws)
+
+    def _background(
+        self, seed: int, indices: Int64[Tensor, "B"], skin: Float[Tensor, "B 3"], stream: int
+    ) -> Float[Tensor, "B H W 3"]:
+        """Return backgrounds in linear light: painted, or crops of the user's pictures."""
+        rngs = streams(seed, indices, stream)
+        picture = paint_backgrounds(self.bank, draw_backgrounds(rngs, skin), self.size_px)
+        if self.photos.paths:
+            for i, rng in enumerate(rngs):
+                if rng.random() < self.config.photo_rate:
+                    picture[i] = self.photos.crop(rng, self.size_px).to(picture)
         return srgb_to_linear(picture)
 
-    def _shade(self, scene, mesh, skin, lights, points):
-        image, face, bary = points.image, points.face, points.bary
-        normals = vertex_normals(scene.vertices, scene.faces)
-        v = self.body.num_hand_vertices
-        open_hand = self.spheres.openness(mesh.vertices, normals[:, :v], mesh.joints)
-        openness = torch.cat([open_hand, torch.ones_like(normals[:, v:, 0])], 1)
-        at_vertices = torch.cat([scene.vertices, normals, openness[..., None]], -1)
-        corners = scene.faces[face]
-        values = (at_vertices[image[:, None], corners] * bary[..., None]).sum(1)
-        position, normal, sky = values[:, :3], normalize(values[:, 3:6], dim=-1), values[:, 6]
-        surface = paint(self.atlas, skin, image, face, bary)
-        shadows = cast_shadows(scene.vertices, scene.faces, mesh.joints.mean(1), lights)
-        lit = lit_share(shadows, lights, image, position)
-        return surface, shade_points(surface, position, normal, sky, lit, lights, image)
+    def _wall(self, seed: int, indices: Int64[Tensor, "B"]) -> Float[Tensor, "B"]:
+        """Draw how far behind the hand there is a wall or table that takes its shadow (0: none)."""
+        rows = [
+            float(rng.random() < self.config.wall_shadow_rate)
+            * np.exp(rng.uniform(np.log(0.005), np.log(0.15)))
+            for rng in streams(seed, indices, _WALL)
+        ]
+        return stacked(rows, self.model.v_template)
 
-    def _labels(self, scene, frame, mesh):
-        size, ss = self.size_px, self.config.supersampling
-        pad = size // 2
-        wide = scene.intrinsics.clone()
-        # The wide raster's pixels are the frame raster's first samples, so that counts agree exactly.
-        wide[:, :2, 2] += pad + 0.5 - 0.5 / ss
-        body = scene.vertices[:, : len(self.body.rest)]
-        alone = rasterize(body, self.body.faces, wide, 2 * pad + size, 2 * pad + size)
-        hand_alone = alone.mask & (alone.pix_to_face < self.body.num_hand_faces)
-        v = self.body.num_hand_vertices
-        visible = ~blocked_vertices(alone, body, self.body.faces, wide, v)
-        scaled = scene.intrinsics * scene.intrinsics.new_tensor([[ss], [ss], [1]])
-        blocked = blocked_vertices(frame, scene.vertices, scene.faces, scaled, v)
-        flat = projected(mesh.vertices, scene.intrinsics)[..., :2].to(body)
-        shows = frame.mask & (frame.pix_to_face < self.body.num_hand_faces)
-        shown = shows[:, ::ss, ::ss].sum((1, 2))
-        total = hand_alone.sum((1, 2)).clamp(min=1)
-        occlusion = (1 - shown / total).clamp(0, 1)
-        mask = shows.view(-1, size, ss, size, ss).sum((2, 4)) * 2 >= ss * ss
-        unoccluded = visible & ~blocked & inside_frame(flat, size)
-        states = torch.zeros(len(mask), 21, dtype=torch.int64)
-        return Labels(states, visible, unoccluded, mask, occlusion)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Everything solid, the body's vertices and faces first."""
-
-    vertices: Float[Tensor, "B N 3"]
-    faces: Int64[Tensor, "F 3"]
-    intrinsics: Float[Tensor, "B 3 3"]
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What shows."""
-
-    joint_states: Int64[Tensor, "B 21"]
-    visible: Bool[Tensor, "B V"]
-    unoccluded: Bool[Tensor, "B V"]
-    mask: Bool[Tensor, "B H W"]
-    occlusion: Float[Tensor, "B"]
-
-
-def _turned(arm, camera):
-    from dataclasses import replace
-    from amvur.geometry.rotations import axis_angle_to_matrix
-
-    rotation = axis_angle_to_matrix(camera.global_orient)
-    return replace(arm, bend=(rotation @ arm.bend[..., None])[..., 0])
-
-
-def _frame(scene: Scene, size_px: int, ss: int) -> Raster:
-    scaled = scene.intrinsics * scene.intrinsics.new_tensor([[ss], [ss], [1]])
-    return rasterize(scene.vertices, scene.faces, scaled, size_px * ss, size_px * ss)
-
-
-def _pixel_points(frame: Raster, size_px: int, ss: int):
-    """Choose what to shade: one sample of an even pixel, every sample of one with an edge in it."""
-    b = len(frame.mask)
-
-    def samples(x):
-        return x.view(b, size_px, ss, size_px, ss).permute(0, 1, 3, 2, 4).reshape(b * size_px**2, ss * ss)
-
-    ids, z = samples(frame.pix_to_face), samples(frame.zbuf)
-    hit = ids >= 0
-    even = hit.all(-1) & (z.amax(-1) - z.amin(-1) < 0.005)
-    wanted = hit & (~even[:, None] | (torch.arange(ss * ss, device=z.device) == 0))
-    pixel, sample = wanted.nonzero(as_tuple=True)
-    weight = torch.where(even[pixel], 1.0, 1.0 / ss**2)
-    image, rest = pixel // size_px**2, pixel % size_px**2
-    y, x = rest // size_px * ss + sample // ss, rest % size_px * ss + sample % ss
-    return Points(image, ids[pixel, sample], frame.bary_coords[image, y, x]), weight, pixel
-
-
-def _vertex_points(corner: Int64[Tensor, "N 2"], count: int, batch: int) -> Points:
-    face, place = corner[:count].repeat(batch, 1).unbind(-1)
-    image = torch.arange(batch, device=face.device).repeat_interleave(count)
-    return Points(image, face, torch.nn.functional.one_hot(place, 3).float())
-
-
-def _joined(a: Points, b: Points) -> Points:
-    return Points(*(torch.cat([getattr(a, f.name), getattr(b, f.name)]) for f in fields(Points)))
-
-
-def _compose(background, light, weight, pixel):
-    flat = background.reshape(-1, 3)
-    alpha = torch.zeros(len(flat), device=flat.device).index_add(0, pixel, weight)
-    total = torch.zeros_like(flat).index_add(0, pixel, light.clamp(max=4) * weight[:, None])
-    return ((1 - alpha)[:, None] * flat + total).view_as(background)
-
-
-def mirror_some(batch: HandBatch, chosen: Bool[Tensor, "B"]) -> HandBatch:
-    """Mirror the chosen pictures with all their labels: right hands become left hands."""
-    width = batch.images.shape[2]
-
-    def pick(flipped: Tensor, x: Tensor) -> Tensor:
-        return torch.where(chosen.view(-1, *[1] * (x.ndim - 1)), flipped, x)
-
-    def signs(x: Tensor, sign: tuple[float, ...]) -> Tensor:
-        return pick(x * x.new_tensor(sign).repeat(x.shape[-1] // 3), x)
-
-    intrinsics, joints_2d = batch.intrinsics.clone(), batch.joints_2d.clone()
-    intrinsics[:, 0, 2] = width - intrinsics[:, 0, 2]
-    joints_2d[..., 0] = width - joints_2d[..., 0]
-    values = {f.name: getattr(batch, f.name) for f in fields(HandBatch)}
-    values |= {
-        "images": pick(batch.images.flip(2), batch.images),
-        "mask": pick(batch.mask.flip(2), batch.mask),
-        "intrinsics": pick(intrinsics, batch.intrinsics),
-        "joints_2d": pick(joints_2d, batch.joints_2d),
-        "is_left": batch.is_left ^ chosen,
-    }
-    for name in ("vertices", "joints", "transl"):
-        values[name] = signs(values[name], (-1.0, 1.0, 1.0))
-    for name in ("global_orient", "hand_pose"):
-        values[name] = signs(values[name], (1.0, -1.0, -1.0))
-    return HandBatch(**values)
+    def _photograph(
+        self,
+        seed: int,
+        indices: Int64[Tensor, "B"],
+        linear: Float[Tensor, "B H W 3"],
+        effects: CameraEffects,
+        skin: Float[Tensor, "B 3"],
+    ) -> Tensor:
+        """Turn light into a picture: lens, tone, spectrum of another scene, sensor, compression; bytes."""
+        light = vignette(blur(linear, effects), effects)
+        picture = tone(light.flatten(1, 2), effects).view_as(light)
+        rngs = streams(seed, indices, _SPECTRUM)
+        share = stacked(
+            [rng.uniform(0.1, 0.55) * (rng.random() < self.config.spectrum_rate) for rng in rngs], skin
+        )
+        if bool((share > 0).any()):
+            other = self._background(seed, indices, skin, _SPECTRUM)
+            picture = mix_spectra(picture, linear_to_srgb(other), share)
+        return to_bytes(jpeg(self.noise.add(picture, effects), effects.quality))

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from amvur.data.synthetic.visibility import nearby_faces
 from amvur.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from amvur.hand.model import HandModel
 
@@ -52,12 +53,12 @@ class SceneConfig:
     second_hand_rate: float = 0.1
     target_occlusion: Range | None = None
     photo_rate: float = 0.5
-    spectrum_rate: float = 0.25
+    spectrum_rate: float = 0.2
     shadow_rate: float = 0.85
     wall_shadow_rate: float = 0.3
     motion_blur_rate: float = 0.2
     defocus_rate: float = 0.15
-    noise_std: Range = (0.002, 0.05)
+    noise_std: Range = (0.002, 0.035)
     jpeg_rate: float = 0.7
     jpeg_quality: tuple[int, int] = (25, 95)
     grayscale_rate: float = 0.02
@@ -102,7 +103,8 @@ class Body:
 
     `faces` come hand first; the cap that may close the wrist is left out. `rest` is the whole body at
     the mean shape in the rest pose. `corner` names a face and a corner of it for every vertex, by
-    which pixels and vertices are looked up alike.
+    which pixels and vertices are looked up alike; `face_bone` is a face's main bone and `nearby` lists the
+    faces around each hand vertex (`nearby_faces`).
     """
 
     faces: Int64[Tensor, "F 3"]
@@ -112,6 +114,7 @@ class Body:
     rim: Int64[Tensor, "R"]
     corner: Int64[Tensor, "N 2"]
     face_bone: Int64[Tensor, "F"]
+    nearby: Int64[Tensor, "V K"]
 
     def attach(
         self, vertices: Float[Tensor, "B V 3"], joints: Float[Tensor, "B 21 3"], arm: ArmDraws
@@ -138,11 +141,12 @@ class ArmDraws:
 
 @dataclass(frozen=True)
 class CameraDraws:
-    """The hand's orientation and place, and the crop's intrinsics (px)."""
+    """The hand's orientation and place, the crop's intrinsics (px), and whether to mirror it all."""
 
     global_orient: Float[Tensor, "B 3"]
     transl: Float[Tensor, "B 3"]
     intrinsics: Float[Tensor, "B 3 3"]
+    is_left: Bool[Tensor, "B"]
 
 
 def make_body(model: HandModel) -> Body:
@@ -167,7 +171,16 @@ def make_body(model: HandModel) -> Body:
     face_bone = torch.cat([bone[faces].mode(-1).values, bone.new_zeros(len(tube))])
     num_hand = len(faces)
     faces = torch.cat([faces, tube])
-    return Body(faces, num_hand, count, rest, rim, _corners(faces, len(rest), num_hand), face_bone)
+    return Body(
+        faces,
+        num_hand,
+        count,
+        rest,
+        rim,
+        _corners(faces, len(rest), num_hand),
+        face_bone,
+        nearby_faces(faces, count),
+    )
 
 
 def _border(faces: Int64[Tensor, "F 3"]) -> list[int]:
@@ -252,8 +265,8 @@ def draw_cameras(
     arm would fill the picture, are drawn again.
     """
     rows = [_draw_camera(rng, config) for rng in rngs]
-    columns = [stacked([row[i] for row in rows], vertices) for i in range(5)]
-    quaternions, focal_mm, distance, off_axis, crop = columns
+    columns = [stacked([row[i] for row in rows], vertices) for i in range(6)]
+    quaternions, focal_mm, distance, off_axis, crop, left = columns
     rotation = _first_open_view(_to_matrix(quaternions), arm_axis)
     turned = vertices @ rotation.mT
     middle = (turned.amax(1) + turned.amin(1)) / 2
@@ -274,7 +287,7 @@ def draw_cameras(
     intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focal
     intrinsics[:, :2, 2] = size_px / 2 - center * focal[:, None]
     intrinsics[:, 2, 2] = 1
-    return CameraDraws(matrix_to_axis_angle(rotation), transl, intrinsics)
+    return CameraDraws(matrix_to_axis_angle(rotation), transl, intrinsics, left > 0.5)
 
 
 def _draw_camera(rng: np.random.Generator, config: SceneConfig) -> tuple[object, ...]:
@@ -284,7 +297,7 @@ def _draw_camera(rng: np.random.Generator, config: SceneConfig) -> tuple[object,
     off_axis = np.clip(rng.normal(0, 0.5, 2), -1, 1) * config.off_axis_deg
     scale = np.exp(rng.uniform(*np.log(config.crop_scale)))
     crop = np.array([scale, *rng.uniform(-config.crop_shift, config.crop_shift, 2)])
-    return quaternions, focal, distance, off_axis, crop
+    return quaternions, focal, distance, off_axis, crop, float(rng.random() < config.left_rate)
 
 
 def _to_matrix(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:

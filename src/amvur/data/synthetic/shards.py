@@ -11,8 +11,10 @@ import contextlib
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import tarfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -138,7 +140,23 @@ def _encode(source: SampleSource, shards: dict[str, range], plan: ShardPlan) -> 
     chunks = _Chunks(source, shards, plan)
     if not plan.workers:
         return map(chunks.__getitem__, range(len(chunks)))
-    return iter(DataLoader(chunks, batch_size=None, num_workers=plan.workers))
+    loader = DataLoader(chunks, batch_size=None, num_workers=plan.workers, worker_init_fn=_end_with_parent)
+    return iter(loader)
+
+
+def _end_with_parent(_: int) -> None:
+    """Let a worker end when the process that started it was killed.
+
+    torch notices that too, but the worker would then wait for ever for somebody to read its results.
+    """
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _by_shard(chunks: Iterator[EncodedChunk]) -> Iterator[tuple[str, Iterator[EncodedChunk]]]:

@@ -21,7 +21,7 @@ from amvur.render import linear_to_srgb, srgb_to_linear
 
 _TEXELS = 8
 # Absorption (natural logarithm of linear light) of red, green and blue by a unit of each pigment.
-_MELANIN = (0.62, 1.0, 1.35)
+_MELANIN = (0.66, 1.0, 1.25)
 _BLOOD = (0.12, 0.55, 0.42)
 _PALE = (0.80, 0.62, 0.53)
 _VEIN = (0.30, 0.08, 0.02)
@@ -68,8 +68,8 @@ class Surface:
 
 
 _STRENGTHS = (
-    "redness", "crease", "knuckle", "vein", "freckle", "hair", "mottle", "hue", "grain", "gloss", "palm_light",
-    "nail_long",
+    "redness", "crease", "knuckle", "vein", "freckle", "hair", "mottle", "hue", "grain", "gloss",
+    "palm_light", "nail_long",
 )  # fmt: skip
 _GROUPS = ("broad", "middle", "fine", "vein")
 
@@ -124,7 +124,7 @@ def _draw_skin(rng: np.random.Generator, config: SceneConfig) -> tuple[object, .
         rng.uniform(0.25, 1.0),
         rng.uniform(0.2, 1.0),
         rng.uniform(0, 1) ** 1.5,
-        rng.uniform(0.3, 1.0) * (rng.random() < 0.25),
+        rng.uniform(0.2, 0.8) * (rng.random() < 0.2),
         rng.uniform(0.2, 1.0) * (rng.random() < 0.35),
         rng.uniform(0.2, 1.0),
         rng.normal(0, 1),
@@ -174,14 +174,18 @@ def _pigments(
     """Return the logarithm of the skin's linear albedo from its melanin, blood, veins and hairs."""
     like = melanin
     palm = mark["palm"] * strength["palm_light"]
-    freckle = strength["freckle"] * ((level["fine"] - 1.1) * 3).clamp(0, 1) * (1 - mark["palm"])
-    uneven = 1 + 0.16 * strength["mottle"] * (level["broad"] + 0.5 * level["middle"])
-    amount = 0.06 + 1.9 * melanin**1.35
+    freckle = (
+        strength["freckle"]
+        * ((level["fine"] + 0.4 * level["middle"] - 1.5) * 2).clamp(0, 1)
+        * (1 - mark["palm"])
+    )
+    uneven = 1 + 0.16 * strength["mottle"] * (0.5 * level["broad"] + 0.15 * level["middle"])
+    amount = 0.06 + 2.7 * melanin**1.35
     amount = amount * (1 - 0.62 * palm * (melanin + 0.15).clamp(max=1)) * uneven.clamp(0.5, 1.6)
     amount = amount * (1 + (0.35 + 0.5 * melanin) * strength["knuckle"] * mark["knuckle"])
     lines = torch.maximum(mark["crease"], mark["lines"])
     dark = strength["crease"] * lines + 0.55 * strength["knuckle"] * mark["wrinkle"]
-    amount = amount + 0.5 * freckle + dark * (0.12 + 0.45 * melanin)
+    amount = amount + 0.35 * freckle + dark * (0.12 + 0.45 * melanin)
     amount = amount + strength["hair"] * (0.9 + 0.6 * melanin) * mark["hair"]
     red = 0.75 * mark["tip"] + 0.7 * mark["knuckle"] + 0.35 * palm
     blood = 0.35 + 0.12 * strength["hue"] + strength["redness"] * red
@@ -244,7 +248,7 @@ def skin_tone(draws: SkinDraws) -> Float[Tensor, "B"]:
 
 def person_color(draws: SkinDraws) -> Float[Tensor, "B 3"]:
     """Return the plain skin's sRGB: for distractors in the background and the like."""
-    amount = (0.06 + 1.9 * draws.melanin**1.35)[:, None]
+    amount = (0.06 + 2.7 * draws.melanin**1.35)[:, None]
     like = draws.melanin
     absorbed = amount * like.new_tensor(_MELANIN) + 0.4 * like.new_tensor(_BLOOD)
     return linear_to_srgb(torch.exp(like.new_tensor(_PALE).log() - absorbed).clamp(0.004, 0.95))

@@ -18,8 +18,8 @@ from amvur.hand.model import HandModel
 from amvur.render import vertex_normals
 
 MARKS = (
-    "palm", "wrinkle", "knuckle", "crease", "tip", "nail", "nail_fold", "nail_pale", "vein", "hair", "phalanx",
-    "glove", "lines0", "lines1", "lines2", "lines3", "lines4", "lines5",
+    "palm", "wrinkle", "knuckle", "crease", "tip", "nail", "nail_fold", "nail_pale", "vein", "hair",
+    "phalanx", "glove", "lines0", "lines1", "lines2", "lines3", "lines4", "lines5",
 )  # fmt: skip
 FIELDS = ("broad", "middle", "fine", "vein")
 _WAVELENGTHS_M = (0.05, 0.016, 0.0045, 0.035)

@@ -10,6 +10,7 @@ from amvur.render import Raster
 
 _NEIGHBORS = tuple((dx, dy) for dy in (0, -1, 1) for dx in (0, -1, 1))
 _MARGIN_M = 2e-5
+_COVER_M = 1.5e-3
 
 
 def projected(points: Float[Tensor, "B N 3"], intrinsics: Float[Tensor, "B 3 3"]) -> Float64[Tensor, "B N 3"]:
@@ -29,7 +30,8 @@ def blocked_vertices(
     """Mark the first `count` vertices whose ray to the camera meets a face they do not belong to.
 
     The faces that the raster holds in the 3×3 pixels around a vertex are tested exactly, at the
-    vertex itself. A vertex outside the raster counts as free.
+    vertex itself; where all nine lie clearly nearer than the vertex, a face smaller than a pixel may
+    have been missed, and the vertex is hidden. A vertex outside the raster counts as free.
     """
     height, width = raster.mask.shape[1:]
     screen = projected(vertices, intrinsics)
@@ -37,15 +39,72 @@ def blocked_vertices(
     ids = raster.pix_to_face.flatten(1)
     index = torch.arange(count, device=faces.device)
     batch = torch.arange(len(ids), device=faces.device)[:, None]
-    blocked = torch.zeros_like(x, dtype=torch.bool)
+    nearest, depths = screen[:, :count, 2] - _COVER_M, raster.zbuf.flatten(1)
+    blocked, covered = torch.zeros_like(x, dtype=torch.bool), torch.ones_like(x, dtype=torch.bool)
     for dx, dy in _NEIGHBORS:
         u, v = x + dx, y + dy
         known = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-        face = torch.where(known, ids.gather(1, torch.where(known, v * width + u, 0)), -1)
+        pixel = torch.where(known, v * width + u, 0)
+        face = torch.where(known, ids.gather(1, pixel), -1)
+        covered &= (face >= 0) & (depths.gather(1, pixel) < nearest)
         corners = faces[face.clamp(min=0)]
         foreign = (face >= 0) & (corners != index[None, :, None]).all(-1)
         blocked |= foreign & _in_front(screen[:, :count], screen[batch[..., None], corners])
-    return blocked
+    return blocked | covered
+
+
+def nearby_faces(faces: Int64[Tensor, "F 3"], count: int) -> Int64[Tensor, "count K"]:
+    """List the faces within three edges of each of the first `count` vertices, padded with -1."""
+    around: list[set[int]] = [set() for _ in range(int(faces.max()) + 1)]
+    corners = faces.tolist()
+    for number, face in enumerate(corners):
+        for vertex in face:
+            around[vertex].add(number)
+    rows = []
+    for vertex in range(count):
+        found = set(around[vertex])
+        for _ in range(2):
+            found = {n for f in found for v in corners[f] for n in around[v]}
+        rows.append(sorted(f for f in found if vertex not in corners[f]))
+    width = max(map(len, rows))
+    return torch.tensor([row + [-1] * (width - len(row)) for row in rows], device=faces.device)
+
+
+def behind_horizon(
+    vertices: Float[Tensor, "B N 3"],
+    faces: Int64[Tensor, "F 3"],
+    intrinsics: Float[Tensor, "B 3 3"],
+    nearby: Int64[Tensor, "V K"],
+) -> Bool[Tensor, "B V"]:
+    """Mark vertices of a closed surface that the surface right beside them hides.
+
+    Near an outline what hides a vertex may be far smaller than a pixel, so no raster tells. All faces
+    around show their backs: hidden. Some do: the faces of `nearby` are tested exactly.
+    """
+    a, b, c = vertices[:, faces].double().unbind(2)
+    front = torch.linalg.vecdot(torch.linalg.cross(b - a, c - a), a) < 0
+    count = len(nearby)
+    seen, unseen = (torch.zeros(vertices.shape[:2], dtype=torch.bool, device=faces.device) for _ in range(2))
+    for mark, chosen in ((seen, front), (unseen, ~front)):
+        batch, face = chosen.nonzero(as_tuple=True)
+        mark[batch[:, None], faces[face]] = True
+    hidden = ~seen[:, :count]
+    image, vertex = (seen & _dilated(unseen, faces))[:, :count].nonzero(as_tuple=True)
+    screen = projected(vertices, intrinsics)
+    candidates = nearby[vertex]
+    corners = screen[image[:, None, None], faces[candidates.clamp(min=0)]]
+    point = screen[image, vertex][:, None].expand(-1, candidates.shape[1], -1)
+    hidden[image, vertex] = (_in_front(point, corners) & (candidates >= 0)).any(-1)
+    return hidden
+
+
+def _dilated(mark: Bool[Tensor, "B N"], faces: Int64[Tensor, "F 3"]) -> Bool[Tensor, "B N"]:
+    """Add the neighbors of marked vertices, twice."""
+    for _ in range(2):
+        batch, face = mark[:, faces].any(-1).nonzero(as_tuple=True)
+        mark = mark.clone()
+        mark[batch[:, None], faces[face]] = True
+    return mark
 
 
 def _in_front(point: Float64[Tensor, "B N 3"], corner: Float64[Tensor, "B N 3 3"]) -> Bool[Tensor, "B N"]:
