@@ -1,6 +1,6 @@
 """Distributions of vertices, joints and 2D joints, pushed forward through the model of the paper (§3.1).
 
-A scale is a standard deviation, always. Errors of the print that these functions do not repeat: `docs/method.md`.
+A scale is a standard deviation, always. Errors of the print are not repeated: each function says which.
 """
 
 from __future__ import annotations

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from amvur.models.attention import Attention, TokenMlp, TokenNorm, feature_tokens
+from amvur.models.attention import AffineTokens, Attention, TokenMlp, TokenNorm, feature_tokens
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class AmvurHead(nn.Module):
         self.register_buffer("vertices", vertices / unit, persistent=False)
         self.register_buffer("joints", joints / unit, persistent=False)
         width = config.feature_width + 3
-        self.cross, self.self_ = (
+        self.cross, self.inner = (
             nn.ModuleList(Attention(width, config.heads) for _ in range(config.blocks)) for _ in range(2)
         )
         self.norms = nn.ModuleList(TokenNorm(width) for _ in range(2 * config.blocks * config.normalize))
@@ -60,27 +61,29 @@ class AmvurHead(nn.Module):
 
     def forward(self, feature: Float[Tensor, "B F"]) -> Normal:
         """Return Normal(loc, scale) of (B,V,3) root-relative vertices in metres."""
-        keys = feature_tokens(feature, self.joints)
-        tokens = feature_tokens(feature, self.vertices)
-        norms = iter(self.norms)
-        for cross, self_ in zip(self.cross, self.self_, strict=True):
-            tokens = cross(tokens, keys)
-            tokens = next(norms).factored(tokens) if self.config.normalize else tokens
-            tokens = self_(tokens, tokens)
-            tokens = next(norms).factored(tokens) if self.config.normalize else tokens
+        keys, tokens = feature_tokens(feature, self.joints), feature_tokens(feature, self.vertices)
+        for cross, inner, norms in self._blocks():
+            tokens = _normalized(norms, 0, cross(tokens, keys))
+            tokens = _normalized(norms, 1, inner(tokens, tokens))
         return self._distribution(self.mean(tokens), self.raw_scale(tokens))
 
     def dense(self, feature: Float[Tensor, "B F"]) -> Normal:
         """Return the same distribution by the textbook form: the reference."""
         keys = feature_tokens(feature, self.joints).dense()
         tokens = feature_tokens(feature, self.vertices).dense()
-        norms = iter(self.norms)
-        for cross, self_ in zip(self.cross, self.self_, strict=True):
+        for cross, inner, norms in self._blocks():
             tokens = cross.dense(tokens, keys)
-            tokens = next(norms)(tokens) if self.config.normalize else tokens
-            tokens = self_.dense(tokens, tokens)
-            tokens = next(norms)(tokens) if self.config.normalize else tokens
+            tokens = norms[0](tokens) if norms else tokens
+            tokens = inner.dense(tokens, tokens)
+            tokens = norms[1](tokens) if norms else tokens
         return self._distribution(self.mean.dense(tokens), self.raw_scale.dense(tokens))
+
+    def _blocks(self) -> Iterator[tuple[Attention, Attention, list[TokenNorm]]]:
+        """Yield each block's cross-attention, self-attention and norms (none without `normalize`)."""
+        norms = cast(list[TokenNorm], list(self.norms))
+        pairs = zip(self.cross, self.inner, strict=True)
+        for index, pair in enumerate(cast(Iterable[tuple[Attention, Attention]], pairs)):
+            yield *pair, norms[2 * index : 2 * index + 2]
 
     def _distribution(self, offset: Float[Tensor, "B V 3"], raw_scale: Float[Tensor, "B V 3"]) -> Normal:
         """Place the mean about the template and bound the scale between the limits (sigmoid of its log)."""
@@ -88,3 +91,8 @@ class AmvurHead(nn.Module):
         log_scale = low + (high - low) * raw_scale.sigmoid()
         unit = self.config.length_unit_m
         return Normal(unit * (self.vertices + offset), unit * log_scale.exp(), validate_args=False)
+
+
+def _normalized(norms: list[TokenNorm], place: int, tokens: AffineTokens) -> AffineTokens:
+    """Normalise affine tokens where the block has norms."""
+    return norms[place].factored(tokens) if norms else tokens

@@ -59,7 +59,10 @@ class Attention(nn.Module):
         What a query finds is the mean of the keys' coefficients under its weights, so the result is
         affine in the query's coefficients and, for every head, the found ones (all but the constant 1).
         """
-        query, key, value = (self._split(m, t) for m, t in zip(self._maps(), (queries, keys, keys), strict=True))
+        query, key, value = (
+            self._split(linear, tokens)
+            for linear, tokens in zip(self._maps(), (queries, keys, keys), strict=True)
+        )
         core = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         logits = (queries.coefficients[:, None] @ core) @ keys.coefficients[:, None].transpose(-1, -2)
         found = logits.softmax(-1) @ keys.coefficients[:, None]
@@ -84,19 +87,21 @@ class Attention(nn.Module):
 
     def _split(self, linear: nn.Linear, tokens: AffineTokens) -> Float[Tensor, "B H R E"]:
         """Map a basis (its bias goes to the constant row) and split it into heads."""
-        mapped = tokens.basis @ linear.weight.T
+        mapped: Tensor = tokens.basis @ linear.weight.T
         mapped = torch.cat([mapped[:, :1] + linear.bias, mapped[:, 1:]], 1)
-        return mapped.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = mapped.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return split
 
     def _join(self, value: Float[Tensor, "B H R E"]) -> Float[Tensor, "B H R D"]:
         """Put each head's values in its place of the full width and mix them."""
         if isinstance(self.mix, nn.Identity):
             return value
-        weight = self.mix.weight.T.unflatten(0, (self.heads, -1))
+        weight: Tensor = self.mix.weight.T.unflatten(0, (self.heads, -1))
         return value @ weight
 
     def _mix_bias(self) -> Tensor | float:
-        return 0.0 if isinstance(self.mix, nn.Identity) else self.mix.bias
+        bias: Tensor | float = 0.0 if isinstance(self.mix, nn.Identity) else self.mix.bias
+        return bias
 
 
 class TokenNorm(nn.LayerNorm):

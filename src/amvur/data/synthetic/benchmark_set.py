@@ -106,6 +106,11 @@ def stratum(number: int) -> SyntheticHands:
 
 def load_membership() -> Membership:
     """Return which samples belong to the set; raises `InputError` if the file is missing or damaged."""
+    if not _ASSET.is_file():
+        raise InputError(
+            f"The samples of {NAME} are not chosen in this version of amvur: {_ASSET.name} is missing. "
+            "A checkout makes it with: python benchmarks/synthetic.py select."
+        )
     try:
         content = json.loads(_ASSET.read_bytes())
         membership = Membership(
