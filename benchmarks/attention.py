@@ -6,24 +6,12 @@ At the paper's width (ResNet-50, 2,048 + 3) with the open hand's template. Print
 from __future__ import annotations
 
 import json
-import statistics
-import time
-from collections.abc import Callable
 
 import torch
+from timing import median_ms
 
 from amvur.hand.open_hand import load_open_hand
 from amvur.models.amvur import AmvurConfig, AmvurHead
-
-
-def median_ms(function: Callable[[], object], repeats: int) -> float:
-    function()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - started)
-    return round(1000 * statistics.median(times), 2)
 
 
 def main() -> None:

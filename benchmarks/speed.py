@@ -10,14 +10,12 @@ import argparse
 import json
 import platform
 import resource
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from timing import median_ms
 
 from amvur import Reconstructor, load_image
 from amvur.cli.options import Reconstruct
@@ -29,16 +27,6 @@ from amvur.inference.texture import sample_vertex_colors
 from amvur.render import rasterize
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "open_palm.jpg"
-
-
-def median_ms(function: Callable[[], object], repeats: int) -> float:
-    function()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - started)
-    return round(1000 * statistics.median(times), 2)
 
 
 def main() -> None:

@@ -25,6 +25,10 @@ from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start
 from amvur.inference.fit import best_of_starts, fit
 from amvur.inference.posterior import LaplacePosterior, square_root_covariance
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
+from amvur.threads import one_thread
+
+MANY_HANDS = 16
+"""From here on a batch is worth several threads."""
 
 
 class Reconstructor:
@@ -89,18 +93,25 @@ class Reconstructor:
             return []
         sizes = [merge_runs(d).size_px for d in detections]
         camera = make_camera(width, height, intrinsics, fov_deg, sizes)
-        fitted = self.fit(detections, camera, width)
-        hands = [assemble(hand, image, camera, self.calibration) for hand in fitted]
+        with one_thread(len(detections) < MANY_HANDS):
+            fitted = self.fit(detections, camera, width)
+            hands = [assemble(hand, image, camera, self.calibration) for hand in fitted]
         return sorted(hands, key=lambda hand: -hand.score)
 
     def fit(self, detections: Sequence[HandDetection], camera: Camera, width: int) -> list[FittedHand]:
         """Return the posterior of every detection (one camera), fitted in one batch a convention."""
         fitted: dict[int, FittedHand] = {}
+        with one_thread(len(detections) < MANY_HANDS):
+            self._fit_into(fitted, detections, camera, width)
+        return [fitted[i] for i in range(len(detections))]
+
+    def _fit_into(
+        self, fitted: dict[int, FittedHand], detections: Sequence[HandDetection], camera: Camera, width: int
+    ) -> None:
         for name in sorted({d.convention for d in detections}):
             chosen = [i for i, d in enumerate(detections) if d.convention == name]
             hands = self._fit_convention([detections[i] for i in chosen], camera, width, name)
             fitted.update(zip(chosen, hands, strict=True))
-        return [fitted[i] for i in range(len(detections))]
 
     def _fit_convention(
         self, detections: Sequence[HandDetection], camera: Camera, width: int, name: str
