@@ -104,17 +104,19 @@ def pixel_points(
     b = len(frame.mask)
 
     def samples(x: Tensor) -> Tensor:
-        return x.view(b, size_px, ss, size_px, ss).transpose(2, 3).reshape(b * size_px**2, ss * ss)
+        return x.view(b, size_px, ss, size_px, ss).permute(2, 4, 0, 1, 3).reshape(ss * ss, b * size_px**2)
 
     ids, z = samples(frame.pix_to_face), samples(frame.zbuf)
     hit = ids >= 0
-    even = hit.all(-1) & (z.amax(-1) - z.amin(-1) < _EVEN_M)
-    wanted = hit & (~even[:, None] | (torch.arange(ss * ss, device=z.device) == 0))
-    pixel, sample = wanted.nonzero(as_tuple=True)
+    even = hit.all(0) & (z.amax(0) - z.amin(0) < _EVEN_M)
+    wanted = hit & ~even
+    wanted[0] |= even
+    # Pixel by pixel: neighbors share what is read for them.
+    pixel, sample = wanted.T.contiguous().nonzero(as_tuple=True)
     weight = torch.where(even[pixel], 1.0, 1.0 / ss**2).to(z.dtype)
     image, rest = pixel // size_px**2, pixel % size_px**2
     y, x = rest // size_px * ss + sample // ss, rest % size_px * ss + sample % ss
-    return Points(image, ids[pixel, sample], frame.bary_coords[image, y, x]), weight, pixel
+    return Points(image, ids[sample, pixel], frame.bary_coords[image, y, x]), weight, pixel
 
 
 def vertex_points(body: Body, batch: int) -> Points:
@@ -152,7 +154,10 @@ def shade_scene(
     openness[:, :v, 0] = looks.spheres.openness(mesh.vertices, normals[:, :v], mesh.joints)
     uv = scene.uv.expand(len(normals), -1, -1)
     at_vertices = torch.cat([scene.vertices, normals, openness, uv], -1)
-    values = (at_vertices[points.image[:, None], scene.faces[points.face]] * points.bary[..., None]).sum(1)
+    corners = scene.faces[points.face] + points.image[:, None] * at_vertices.shape[1]
+    flat_values = at_vertices.flatten(0, 1)
+    a, b, c = (flat_values[corners[:, k]] * points.bary[:, k, None] for k in range(3))
+    values = a.add_(b).add_(c)
     position, normal = values[:, :3], normalize(values[:, 3:6], dim=-1)
     things = points.face >= scene.first_thing
     # Things and mirrored hands may be inside out; the own body is not, and its hidden side stays so.
@@ -180,10 +185,12 @@ def _surfaces(
     skin = paint(looks.atlas, looks.skin, some.image, some.face % scene.num_body_faces, some.bary)
     slot = scene.slot_of(points.face[rest])
     thing = thing_surface(looks.textures, looks.things, points.image[rest], slot, uv[rest])
-    order = torch.cat([flesh, rest]).argsort()
-    return Surface(
-        *(torch.cat([getattr(skin, f.name), getattr(thing, f.name)])[order] for f in fields(Surface))
-    )
+    mixed = []
+    for name in (f.name for f in fields(Surface)):
+        values = uv.new_empty(len(things), *getattr(skin, name).shape[1:])
+        values[flesh], values[rest] = getattr(skin, name), getattr(thing, name)
+        mixed.append(values)
+    return Surface(*mixed)
 
 
 def compose(

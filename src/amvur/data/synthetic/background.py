@@ -6,6 +6,7 @@ that no two are alike and no picture file is needed. Colors are sRGB.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,17 @@ class TextureBank:
 
 
 def make_bank(like: Tensor) -> TextureBank:
-    """Make noise of every roughness, stripes, checks, cells and brick-like patterns (half a second)."""
+    """Make noise of every roughness, stripes, checks, cells and brick-like patterns, once a process."""
+    return TextureBank(torch.from_numpy(_bank())[:, None].to(like))
+
+
+@functools.lru_cache(maxsize=1)
+def _bank() -> Float[np.ndarray, "T P P"]:
     rng = np.random.default_rng(11)
     makers = (_noise, _noise, _noise, _stripes, _checks, _cells, _dots, _warped)
     textures = [makers[i % len(makers)](rng) for i in range(_BANK)]
-    stacked_up = np.stack([(t - t.min()) / (np.ptp(t) + 1e-9) for t in textures]).astype(np.float32)
-    return TextureBank(torch.from_numpy(stacked_up)[:, None].to(like))
+    bank: np.ndarray = np.stack([(t - t.min()) / (np.ptp(t) + 1e-9) for t in textures]).astype(np.float32)
+    return bank
 
 
 def _noise(rng: np.random.Generator) -> np.ndarray:
@@ -71,9 +77,9 @@ def _cells(rng: np.random.Generator) -> np.ndarray:
     grid = np.moveaxis(np.mgrid[:_BANK_PX, :_BANK_PX], 0, -1) / _BANK_PX
     step = (grid[:, :, None] - places + 0.5) % 1 - 0.5
     distance = (step**2).sum(-1)
-    nearest = np.sort(distance, -1)[..., :2] ** 0.5
     if rng.random() < 0.5:
         return np.asarray(rng.uniform(0, 1, len(places))[distance.argmin(-1)])
+    nearest = np.partition(distance, 1, -1)[..., :2] ** 0.5
     return np.asarray(np.minimum(nearest[..., 1] - nearest[..., 0], 0.04) * 30 + 0.1 * _noise(rng))
 
 
@@ -157,20 +163,23 @@ def _as_room(rng: np.random.Generator, shapes: np.ndarray) -> np.ndarray:
 def paint_backgrounds(bank: TextureBank, draws: BackgroundDraws, size_px: int) -> Float[Tensor, "B H W 3"]:
     """Return backgrounds in sRGB [0, 1]."""
     grid = _grid(size_px, bank.gray)
-    picture = draws.palette[:, None, None, 0] + _slope(draws, grid)
+    # Planes of color: sums over rows of three numbers are slow.
+    picture = draws.palette[:, 0, :, None, None] + _slope(draws, grid)
     for layer in range(3):
+        if not bool(draws.weights[:, layer].any()):
+            continue
         places = (
             torch.einsum("hwk,bck->bhwc", grid, draws.affine[:, layer, :, :2])
             + draws.affine[:, None, None, layer, :, 2]
         )
-        wrapped = (places + 1) % 2 - 1
+        wrapped = places - 2 * ((places + 1) / 2).floor()
         gray = grid_sample(
             bank.gray[draws.texture[:, layer].long()], wrapped, align_corners=False, padding_mode="border"
         )
-        share = (gray * draws.weights[:, layer, None, None, None])[:, 0, :, :, None]
-        picture = picture + share * (draws.palette[:, None, None, layer + 1] - picture)
-    picture = _add_shapes(picture, draws, grid)
-    return blur_some(picture, draws.blur).clamp(0, 1)
+        share = gray * draws.weights[:, layer, None, None, None]
+        picture = torch.lerp(picture, draws.palette[:, layer + 1, :, None, None], share)
+    _add_shapes(picture, draws, grid)
+    return blur_some(picture.permute(0, 2, 3, 1), draws.blur).clamp(0, 1)
 
 
 def _grid(size_px: int, like: Tensor) -> Float[Tensor, "H W 2"]:
@@ -179,27 +188,44 @@ def _grid(size_px: int, like: Tensor) -> Float[Tensor, "H W 2"]:
     return torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
 
 
-def _slope(draws: BackgroundDraws, grid: Float[Tensor, "H W 2"]) -> Float[Tensor, "B H W 1"]:
+def _slope(draws: BackgroundDraws, grid: Float[Tensor, "H W 2"]) -> Float[Tensor, "B 1 H W"]:
     x = grid[..., 0] * draws.gradient[:, 0, None, None] + grid[..., 1] * draws.gradient[:, 1, None, None]
-    return (0.2 * draws.weights[:, 3, None, None] * x)[..., None]
+    return (0.2 * draws.weights[:, 3, None, None] * x)[:, None]
 
 
 def _add_shapes(
-    picture: Tensor, draws: BackgroundDraws, grid: Float[Tensor, "H W 2"]
-) -> Float[Tensor, "B H W 3"]:
+    picture: Float[Tensor, "B 3 H W"], draws: BackgroundDraws, grid: Float[Tensor, "H W 2"]
+) -> None:
     """Lay rectangles and ellipses over the picture, each with a soft inner shade."""
-    for k in range(_SHAPES):
-        on, x, y, w, h, angle, rounded = draws.shapes[:, k, :7].T[:, :, None, None]
-        if not bool(on.any()):
+    for k, box in enumerate(_boxes(draws.shapes.cpu().double().numpy(), grid.shape[0])):
+        if box is None:
             continue
+        on, x, y, w, h, angle, rounded = draws.shapes[:, k, :7].T[:, :, None, None]
         cos, sin = angle.cos(), angle.sin()
-        dx, dy = grid[..., 0] - x, grid[..., 1] - y
+        dx, dy = grid[box][..., 0] - x, grid[box][..., 1] - y
         u, v = ((cos * dx + sin * dy) / w).abs(), ((cos * dy - sin * dx) / h).abs()
         reach = torch.where(rounded > 0.5, (u.square() + v.square()).sqrt(), torch.maximum(u, v))
-        cover = (((1 - reach) * torch.minimum(w, h) * (0.4 * grid.shape[0])).clamp(0, 1) * on)[..., None]
-        shade = (1 - 0.18 * reach[..., None].clamp(max=1).square()) * draws.shapes[:, None, None, k, 7:]
-        picture = picture + cover * (shade - picture)
-    return picture
+        cover = (((1 - reach) * torch.minimum(w, h) * (0.4 * grid.shape[0])).clamp(0, 1) * on)[:, None]
+        shade = (1 - 0.18 * reach[:, None].clamp(max=1).square()) * draws.shapes[:, k, 7:, None, None]
+        part = picture[:, :, box[0], box[1]]
+        part += cover * (shade - part)
+
+
+def _boxes(shapes: Float[np.ndarray, "B S 10"], size_px: int) -> list[tuple[slice, slice] | None]:
+    """Return the rows and columns in which each shape may lie in any picture; None where it is in none."""
+    on, x, y, w, h, angle = np.moveaxis(shapes[..., :6], -1, 0)
+    cos, sin = np.abs(np.cos(angle)), np.abs(np.sin(angle))
+    boxes: list[tuple[slice, slice] | None] = []
+    limits = []
+    for center, reach in ((y, sin * w + cos * h), (x, cos * w + sin * h)):
+        low, high = np.where(on > 0, center - reach, 9.0), np.where(on > 0, center + reach, -9.0)
+        first = np.floor((low.min(0) + 1) / 2 * size_px).astype(int) - 1
+        last = np.ceil((high.max(0) + 1) / 2 * size_px).astype(int) + 1
+        limits.append((first.clip(0, size_px), last.clip(0, size_px)))
+    for top, bottom, left, right in zip(*limits[0], *limits[1], strict=True):
+        empty = bottom <= top or right <= left
+        boxes.append(None if empty else (slice(int(top), int(bottom)), slice(int(left), int(right))))
+    return boxes
 
 
 def blur_some(picture: Float[Tensor, "B H W 3"], sigma_px: Float[Tensor, "B"]) -> Float[Tensor, "B H W 3"]:

@@ -135,12 +135,18 @@ def _kernels(
 
 
 def _filter(pictures: Float[Tensor, "N H W 3"], kernels: Float[Tensor, "N K K"]) -> Float[Tensor, "N H W 3"]:
-    half = kernels.shape[-1] // 2
-    planes = pad(pictures.permute(0, 3, 1, 2), (half,) * 4, mode="replicate")
-    # Three channels of a picture as three pictures of a group.
-    planes = planes.transpose(0, 1)
-    out = conv2d(planes, kernels[:, None], groups=len(kernels))
-    return out.permute(1, 2, 3, 0)
+    size = kernels.shape[-1]
+    planes = pad(pictures.permute(0, 3, 1, 2), (size // 2,) * 4, mode="replicate")
+    if size > _SMALL_KERNEL_PX:
+        # Wide kernels by Fourier; they are symmetric, so a correlation is a convolution.
+        height, width = planes.shape[2:]
+        spectrum = torch.fft.rfft2(planes) * torch.fft.rfft2(kernels, s=(height, width))[:, None]
+        out = torch.fft.irfft2(spectrum, s=(height, width))[..., size - 1 :, size - 1 :]
+    else:
+        weights = kernels[:, None].repeat_interleave(3, 0)
+        out = conv2d(planes.flatten(0, 1)[None], weights, groups=len(weights))[0].unflatten(0, (-1, 3))
+    filtered: Tensor = out.permute(0, 2, 3, 1)
+    return filtered
 
 
 class SensorNoise:

@@ -44,7 +44,7 @@ def label_scene(scene: Scene, body: Body, mesh: HandMesh, frame: Raster, size_px
     alone = rasterize(alone_vertices, body.faces, wide, 2 * pad + size_px, 2 * pad + size_px)
     v = body.num_hand_vertices
     visible = ~blocked_vertices(alone, alone_vertices, body.faces, wide, v)
-    visible &= ~behind_horizon(alone_vertices, body.faces, wide, body.nearby)
+    visible &= ~behind_horizon(alone_vertices, body.faces, wide, body.nearby, visible)
     blocked = blocked_vertices(frame, scene.vertices, scene.faces, scene.sampled(ss), v)
     flat = projected(scene.vertices[:, :v], scene.intrinsics)[..., :2]
     shows = frame.mask & (frame.pix_to_face < body.num_hand_faces)

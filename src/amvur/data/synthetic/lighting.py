@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from amvur.data.synthetic.scene import SceneConfig, stacked
-from amvur.data.synthetic.skin import Surface
+from amvur.data.synthetic.skin import Surface, of_image
 from amvur.hand.joints import JOINT_PARENTS
 from amvur.hand.model import HandModel
 from amvur.render import rasterize, vertex_normals
@@ -149,9 +149,10 @@ def _hidden_by(
     radius: Float[Tensor, "K"],
 ) -> Float[Tensor, "B V K"]:
     """Return the cosine-weighted share of the sky behind each ball (as if it stood free)."""
-    to_center = centers[:, None] - points[:, :, None]
-    square = to_center.square().sum(-1).clamp(min=1e-8)
-    facing = (to_center * normals[:, :, None]).sum(-1) * square.rsqrt()
+    x, y, z = (centers[:, None, :, k] - points[:, :, None, k] for k in range(3))
+    square = (x * x + y * y + z * z).clamp(min=1e-8)
+    facing = x * normals[..., :1] + y * normals[..., 1:2] + z * normals[..., 2:]
+    facing = facing * square.rsqrt()
     return (0.15 + facing).clamp(0, 1) * (radius**2 / square).clamp(max=1)
 
 
@@ -161,12 +162,17 @@ def cast_shadows(
     center: Float[Tensor, "B 3"],
     lights: LightDraws,
 ) -> ShadowMap:
-    """Rasterise the scene from far away along the first lamp's direction, around `center`."""
+    """Rasterise the scene from far away along the first lamp's direction, around `center`.
+
+    Where no picture has a shadow, nothing is rasterised.
+    """
     forward = -lights.directions[:, 0]
     steep = forward[:, 1:2].abs() > 0.9
     helper = torch.where(steep, forward.new_tensor([1.0, 0, 0]), forward.new_tensor([0, 1.0, 0]))
     right = normalize(torch.linalg.cross(helper, forward), dim=-1)
     frame = torch.stack([right, torch.linalg.cross(forward, right), forward], 1)
+    if not bool(lights.shadow.any()):
+        return ShadowMap(forward.new_full((len(center), _SHADOW_PX, _SHADOW_PX), 1e3), frame, center)
     seen = (vertices - center[:, None]) @ frame.mT
     seen = seen + seen.new_tensor([0, 0, _SHADOW_DISTANCE_M])
     focal = 0.5 * _SHADOW_PX * _SHADOW_DISTANCE_M / _SHADOW_REACH_M
@@ -185,19 +191,24 @@ def lit_share(
     bias_m: float = _BIAS_M,
 ) -> Float[Tensor, "S"]:
     """Return how much of the first lamp reaches points (0 to 1), with a soft edge."""
-    local = ((points - shadows.center[image])[:, None] * shadows.frame[image]).sum(-1)
-    z = local[:, 2] + _SHADOW_DISTANCE_M
+    if not bool(lights.shadow.any()):
+        return torch.ones_like(points[:, 0])
+    x, y, z = (points - of_image(shadows.center, image)).unbind(-1)
+    rows = of_image(shadows.frame, image)
+    a, b, z = (rows[:, k, 0] * x + rows[:, k, 1] * y + rows[:, k, 2] * z for k in range(3))
+    z = z + _SHADOW_DISTANCE_M
     focal = 0.5 * _SHADOW_PX * _SHADOW_DISTANCE_M / _SHADOW_REACH_M
-    u = local[:, 0] / z * focal + _SHADOW_PX / 2
-    v = local[:, 1] / z * focal + _SHADOW_PX / 2
-    depth, base, soft = shadows.depth.flatten(), image * _SHADOW_PX**2, lights.softness[image]
+    u = a / z * focal + _SHADOW_PX / 2
+    v = b / z * focal + _SHADOW_PX / 2
+    depth, base, soft = shadows.depth.flatten(), image * _SHADOW_PX**2, of_image(lights.softness, image)
+    z = z - bias_m
     lit = torch.zeros_like(z)
     for du, dv in _TAPS:
         x = (u + du * soft).long().clamp(0, _SHADOW_PX - 1)
         y = (v + dv * soft).long().clamp(0, _SHADOW_PX - 1)
-        margin = (z - depth[base + y * _SHADOW_PX + x]) - bias_m
-        lit = lit + 1 - (margin * (1 / 0.003)).clamp(0, 1)
-    return 1 - lights.shadow[image] * (1 - lit / len(_TAPS))
+        margin = z - depth[base + y * _SHADOW_PX + x]
+        lit += 1 - (margin * (1 / 0.003)).clamp(0, 1)
+    return 1 - of_image(lights.shadow, image) * (1 - lit / len(_TAPS))
 
 
 def shade_points(
@@ -210,25 +221,34 @@ def shade_points(
     image: Int64[Tensor, "S"],
 ) -> Float[Tensor, "S 3"]:
     """Return the linear light that points send to the camera: sky, lamps, skin's seeping, gloss."""
-    x, y, z = normals.unbind(-1)
-    basis = torch.stack([torch.ones_like(x), x, y, z, x * y, y * z, z * x], -1)
-    sky = (basis[..., None] * lights.surround[image]).sum(1).clamp(min=0.02) * openness[:, None]
-    view = -normalize(points, dim=-1)
-    wrap = surface.translucent[:, None] * points.new_tensor(_WRAP)
-    diffuse, shine = sky, torch.zeros_like(sky)
-    rim = (1 - (normals * view).sum(-1).clamp(0, 1)) ** 4
-    shine = shine + sky * (0.35 * surface.gloss * rim)[:, None]
+    # Colors are rows and directions columns: sums over three numbers of a row are slow.
+    x, y, z = normals.T.contiguous()
+    terms = of_image(lights.surround, image).permute(1, 2, 0)
+    sky = terms[0]
+    for k, factor in enumerate((x, y, z, x * y, y * z, z * x), start=1):
+        sky = sky + terms[k] * factor
+    sky = sky.clamp(min=0.02) * openness
+    to_view = -points.T.contiguous()
+    p, q, r = to_view * (to_view.square().sum(0)).clamp(min=1e-24).rsqrt()
+    wrap = surface.translucent * points.new_tensor(_WRAP)[:, None]
+    scale, seep = (1 + wrap).square().reciprocal(), 1 - 0.8 * wrap
+    albedo = surface.albedo.T.contiguous()
+    rim = (1 - (x * p + y * q + z * r).clamp(0, 1)).square().square()
+    diffuse, shine = sky, sky * (0.35 * surface.gloss * rim)
+    strength = surface.gloss * (surface.shininess + 8) / 12
     for k in range(_MAX_LIGHTS):
         color = lights.colors[:, k]
         if not bool((color > 0).any()):
             continue
-        to_lamp, color = lights.directions[:, k][image], color[image]
-        share = (lit if k == 0 else 0.35 + 0.65 * openness)[:, None]
-        cosine = (normals * to_lamp).sum(-1)
+        (a, b, c), color = of_image(lights.directions[:, k], image).T, of_image(color, image).T
+        share = lit if k == 0 else 0.35 + 0.65 * openness
+        cosine = x * a + y * b + z * c
         # Seeping light also softens cast shadows, red first.
-        reach = ((cosine[:, None] + wrap) / (1 + wrap).square()).clamp(min=0) * share ** (1 - 0.8 * wrap)
-        half = (normals * normalize(to_lamp + view, dim=-1)).sum(-1).clamp(min=1e-4)
-        spark = surface.gloss * (surface.shininess + 8) / 12 * half**surface.shininess
+        reach = ((cosine + wrap) * scale).clamp_(min=0) * share**seep
+        u, v, w = p + a, q + b, r + c
+        half = (x * u + y * v + z * w) * (u * u + v * v + w * w).clamp(min=1e-24).rsqrt()
+        spark = strength * half.clamp(min=1e-4) ** surface.shininess
         diffuse = diffuse + color * reach
-        shine = shine + color * (spark * cosine.clamp(0, 1) * share[:, 0])[:, None]
-    return (surface.albedo * diffuse + shine) * lights.exposure[image][:, None]
+        shine = shine + color * (spark * cosine.clamp(0, 1) * share)
+    light: Tensor = ((albedo * diffuse + shine) * of_image(lights.exposure, image)).T.contiguous()
+    return light

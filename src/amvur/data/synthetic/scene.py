@@ -198,16 +198,13 @@ def _border(faces: Int64[Tensor, "F 3"]) -> list[int]:
 
 def _corners(faces: Int64[Tensor, "F 3"], count: int, num_hand_faces: int) -> Int64[Tensor, "N 2"]:
     """Return a face and its corner for every vertex; an unused vertex (the cap) takes the arm's first."""
-    corner = torch.tensor([num_hand_faces, 0], device=faces.device).repeat(count, 1)
-    for k in (2, 1, 0):
-        corner[faces[:, k], 0] = torch.arange(len(faces), device=faces.device)
-        corner[faces[:, k], 1] = k
-    # Two writes to one vertex need not come from one face: the last corner written must match its face.
-    matches = faces[corner[:, 0], corner[:, 1]] == torch.arange(count, device=faces.device)
-    matches[corner[:, 0] == num_hand_faces] = True
-    if not bool(matches.all()):
-        raise ValueError("faces and corners disagree")
-    return corner
+    number = len(faces)
+    # First corners before others, then the highest face: a maximum, for plain writes race with each other.
+    rank = torch.tensor([2, 1, 0], device=faces.device) * number
+    rank = torch.arange(number, device=faces.device)[:, None] + rank
+    best = faces.new_full((count,), -1).scatter_reduce(0, faces.flatten(), rank.flatten(), "amax")
+    corner = torch.stack([best % number, 2 - best // number], -1)
+    return torch.where(best[:, None] < 0, corner.new_tensor([num_hand_faces, 0]), corner)
 
 
 def _arm_vertices(

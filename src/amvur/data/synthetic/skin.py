@@ -6,6 +6,7 @@ than a pixel; a person mixes them. Colors follow the two pigments of skin: melan
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,11 @@ _STRENGTHS = (
 _GROUPS = ("broad", "middle", "fine", "vein")
 
 
+# Atlases by what they were baked from: 30 MB each.
+_BAKED: dict[tuple[str, str, torch.dtype], SkinAtlas] = {}
+_KEPT = 3
+
+
 def texel_of(bary: Float[Tensor, "S 3"]) -> Int64[Tensor, "S"]:
     """Number the small triangle of a face in which barycentrics lie: n² of them for n steps a side."""
     n = _TEXELS
@@ -97,7 +103,20 @@ def _texel_centers() -> Float[Tensor, "T 3"]:
 
 
 def bake_skin(model: HandModel, body: Body) -> SkinAtlas:
-    """Bake the patterns of a model's skin and forearm (a second or two)."""
+    """Bake the patterns of a model's skin and forearm (a second or two); the last ones baked are kept."""
+    parts = (body.rest, body.faces, model.lbs_weights, model.joint_template, model.pose_axes)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.detach().cpu().numpy().tobytes())
+    key = (digest.hexdigest(), str(body.rest.device), body.rest.dtype)
+    if key not in _BAKED:
+        while len(_BAKED) >= _KEPT:
+            _BAKED.pop(next(iter(_BAKED)))
+        _BAKED[key] = _bake(model, body)
+    return _BAKED[key]
+
+
+def _bake(model: HandModel, body: Body) -> SkinAtlas:
     centers = _texel_centers().to(body.rest)
     points = torch.einsum("tk,fkc->ftc", centers, body.rest[body.faces]).flatten(0, 1)
     weights = model.lbs_weights.new_zeros(len(body.rest), model.lbs_weights.shape[1])
@@ -144,6 +163,11 @@ def _draw_skin(rng: np.random.Generator, config: SceneConfig) -> tuple[object, .
     return rng.uniform(0, 1), strengths, mixes, rng.integers(_PALM_VARIANTS), polish, glove, ring
 
 
+def of_image(values: Float[Tensor, "B ..."], image: Int64[Tensor, "S"]) -> Tensor:
+    """Return the rows of the points' images; the one row there is (to be broadcast) for a single image."""
+    return values if len(values) == 1 else values[image]
+
+
 def paint(
     atlas: SkinAtlas,
     draws: SkinDraws,
@@ -153,17 +177,21 @@ def paint(
 ) -> Surface:
     """Return the surface of body points: faces of the body and barycentrics in picture `image`."""
     rows = atlas.at(face, bary)
-    mark = dict(zip(MARKS, rows[:, : len(MARKS)].unbind(-1), strict=True))
-    fields = rows[:, len(MARKS) :].unflatten(-1, (len(FIELDS), 4))
-    level = dict(zip(_GROUPS, (fields * draws.mixes[image]).sum(-1).unbind(-1), strict=True))
-    strength = dict(zip(_STRENGTHS, draws.strengths[image].unbind(-1), strict=True))
-    palm_lines = rows[:, len(MARKS) - _PALM_VARIANTS : len(MARKS)]
-    mark["lines"] = palm_lines.gather(1, draws.palm[image][:, None])[:, 0]
-    log_albedo = _pigments(mark, level, strength, draws.melanin[image])
+    palm = draws.palm[image] + len(MARKS) - _PALM_VARIANTS
+    columns = rows.T.contiguous()
+    mark = dict(zip(MARKS, columns[: len(MARKS)], strict=True))
+    fields = columns[len(MARKS) :].unflatten(0, (len(FIELDS), 4))
+    mixes = of_image(draws.mixes, image).permute(1, 2, 0)
+    level = dict(zip(_GROUPS, (fields * mixes).sum(1), strict=True))
+    strength = dict(zip(_STRENGTHS, of_image(draws.strengths, image).unbind(-1), strict=True))
+    mark["lines"] = rows.gather(1, palm[:, None])[:, 0]
+    log_albedo = _pigments(mark, level, strength, of_image(draws.melanin, image))
     albedo = torch.exp(log_albedo).clamp(0.004, 0.95)
     rough = 0.6 + 0.3 * level["fine"].tanh()
     gloss = 0.10 * strength["gloss"] * rough * (1 - 0.6 * mark["crease"])
-    surface = Surface(albedo, gloss, 14 + 22 * strength["gloss"], torch.full_like(gloss, 1.0))
+    surface = Surface(
+        albedo, gloss, (14 + 22 * strength["gloss"]).expand_as(gloss), torch.full_like(gloss, 1.0)
+    )
     surface = _nails(surface, mark, strength, draws, image)
     return _wear(surface, mark, level, draws, image)
 
@@ -208,7 +236,7 @@ def _nails(
     plate = (surface.albedo * 1.12 + 0.04) * surface.albedo.new_tensor([1.05, 0.95, 0.95])
     tint = (mark["nail_pale"] * (0.35 + 0.65 * strength["nail_long"]))[:, None]
     plate = plate + 0.55 * tint * (surface.albedo.new_tensor([0.75, 0.68, 0.6]) - plate)
-    polish = draws.polish[image]
+    polish = of_image(draws.polish, image)
     plate = torch.where(polish[:, 3:] > 0.5, srgb_to_linear(polish[:, :3]), plate)
     albedo = surface.albedo + nail * (plate - surface.albedo)
     albedo = albedo * (1 - 0.45 * mark["nail_fold"][:, None])
@@ -221,7 +249,7 @@ def _wear(
     surface: Surface, mark: dict[str, Tensor], level: dict[str, Tensor], draws: SkinDraws, image: Tensor
 ) -> Surface:
     """Put on a ring and a thin glove, where drawn."""
-    ring, glove = draws.ring[image], draws.glove[image]
+    ring, glove = of_image(draws.ring, image), of_image(draws.glove, image)
     # `phalanx` is the bone's number plus the share of its length.
     place = mark["phalanx"] - ring[:, 0]
     near = (place - ring[:, 4]).abs() * 0.04

@@ -37,20 +37,29 @@ def blocked_vertices(
     screen = projected(vertices, intrinsics)
     x, y = screen[:, :count, 0].floor().long(), screen[:, :count, 1].floor().long()
     ids = raster.pix_to_face.flatten(1)
+    depth, nearest_corner = screen[..., 2], screen[:, faces, 2].amin(-1)
     index = torch.arange(count, device=faces.device)
-    batch = torch.arange(len(ids), device=faces.device)[:, None]
     nearest, depths = screen[:, :count, 2] - _COVER_M, raster.zbuf.flatten(1)
-    blocked, covered = torch.zeros_like(x, dtype=torch.bool), torch.ones_like(x, dtype=torch.bool)
+    covered, found = torch.ones_like(x, dtype=torch.bool), []
     for dx, dy in _NEIGHBORS:
         u, v = x + dx, y + dy
         known = (u >= 0) & (u < width) & (v >= 0) & (v < height)
         pixel = torch.where(known, v * width + u, 0)
         face = torch.where(known, ids.gather(1, pixel), -1)
         covered &= (face >= 0) & (depths.gather(1, pixel) < nearest)
-        corners = faces[face.clamp(min=0)]
-        foreign = (face >= 0) & (corners != index[None, :, None]).all(-1)
-        blocked |= foreign & _in_front(screen[:, :count], screen[batch[..., None], corners])
-    return blocked | covered
+        found.append(face)
+    near = torch.stack(found)
+    # Only faces with a corner before the vertex can hide it.
+    known = near.clamp(min=0)
+    closer = nearest_corner.gather(1, known.transpose(0, 1).flatten(1)).view(len(ids), -1, count)
+    candidate = (near >= 0) & (closer.transpose(0, 1) < depth[:, :count] - _MARGIN_M)
+    number, image, vertex = candidate.nonzero(as_tuple=True)
+    corners = faces[near[number, image, vertex]]
+    foreign = (corners != index[vertex][:, None]).all(-1)
+    image, vertex, corners = image[foreign], vertex[foreign], corners[foreign]
+    hit = _in_front(screen[image, vertex], screen[image[:, None], corners])
+    covered[image[hit], vertex[hit]] = True
+    return covered
 
 
 def nearby_faces(faces: Int64[Tensor, "F 3"], count: int) -> Int64[Tensor, "count K"]:
@@ -75,13 +84,14 @@ def behind_horizon(
     faces: Int64[Tensor, "F 3"],
     intrinsics: Float[Tensor, "B 3 3"],
     nearby: Int64[Tensor, "V K"],
+    wanted: Bool[Tensor, "B V"] | None = None,
 ) -> Bool[Tensor, "B V"]:
-    """Mark vertices of a closed surface that the surface right beside them hides.
+    """Mark vertices of a closed surface that the surface right beside them hides; only `wanted` ones count.
 
     Near an outline what hides a vertex may be far smaller than a pixel, so no raster tells. All faces
     around show their backs: hidden. Some do: the faces of `nearby` are tested exactly.
     """
-    a, b, c = vertices[:, faces].double().unbind(2)
+    a, b, c = vertices.double()[:, faces].unbind(2)
     front = torch.linalg.vecdot(torch.linalg.cross(b - a, c - a), a) < 0
     count = len(nearby)
     seen, unseen = (torch.zeros(vertices.shape[:2], dtype=torch.bool, device=faces.device) for _ in range(2))
@@ -89,12 +99,16 @@ def behind_horizon(
         batch, face = chosen.nonzero(as_tuple=True)
         mark[batch[:, None], faces[face]] = True
     hidden = ~seen[:, :count]
-    image, vertex = (seen & _dilated(unseen, faces))[:, :count].nonzero(as_tuple=True)
+    doubtful = (seen & _dilated(unseen, faces))[:, :count]
+    image, vertex = (doubtful if wanted is None else doubtful & wanted).nonzero(as_tuple=True)
     screen = projected(vertices, intrinsics)
+    nearest_corner = screen[:, faces, 2].amin(-1)
     candidates = nearby[vertex]
-    corners = screen[image[:, None, None], faces[candidates.clamp(min=0)]]
-    point = screen[image, vertex][:, None].expand(-1, candidates.shape[1], -1)
-    hidden[image, vertex] = (_in_front(point, corners) & (candidates >= 0)).any(-1)
+    closer = nearest_corner[image[:, None], candidates.clamp(min=0)] < screen[image, vertex, 2:] - _MARGIN_M
+    row, column = (closer & (candidates >= 0)).nonzero(as_tuple=True)
+    image, vertex, face = image[row], vertex[row], candidates[row, column]
+    hit = _in_front(screen[image, vertex], screen[image[:, None], faces[face]])
+    hidden[image[hit], vertex[hit]] = True
     return hidden
 
 
@@ -107,14 +121,15 @@ def _dilated(mark: Bool[Tensor, "B N"], faces: Int64[Tensor, "F 3"]) -> Bool[Ten
     return mark
 
 
-def _in_front(point: Float64[Tensor, "B N 3"], corner: Float64[Tensor, "B N 3 3"]) -> Bool[Tensor, "B N"]:
+def _in_front(point: Float64[Tensor, "N 3"], corner: Float64[Tensor, "N 3 3"]) -> Bool[Tensor, "N"]:
     """Whether the triangle covers the point on screen and lies nearer there."""
-    d = corner[..., :2] - point[:, :, None, :2]
-    a, b, c = d.unbind(-2)
-    edges = torch.stack([_cross(b, c), _cross(c, a), _cross(a, b)], -1)
-    total = edges.sum(-1)
-    inside = (edges * total.sign()[..., None] >= 0).all(-1) & (total != 0)
-    inverse = (edges / corner[..., 2]).sum(-1) / torch.where(total == 0, 1, total)
+    a, b, c = (corner[..., :2] - point[:, None, :2]).unbind(-2)
+    u, v, w = _cross(b, c), _cross(c, a), _cross(a, b)
+    total = u + v + w
+    sign = total.sign()
+    inside = (u * sign >= 0) & (v * sign >= 0) & (w * sign >= 0) & (total != 0)
+    z = corner[..., 2]
+    inverse = (u / z[:, 0] + v / z[:, 1] + w / z[:, 2]) / torch.where(total == 0, 1, total)
     # 1/z is linear on the screen.
     return inside & (1 / inverse.clamp(min=1e-9) < point[..., 2] - _MARGIN_M)
 
