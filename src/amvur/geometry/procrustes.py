@@ -20,14 +20,9 @@ def align_similarity(
     """
     source_mean, target_mean = source.mean(-2, keepdim=True), target.mean(-2, keepdim=True)
     a, b = source - source_mean, target - target_mean
-    u, s, vt = torch.linalg.svd(a.transpose(-1, -2) @ b)
-    if not allow_reflection:
-        sign = torch.linalg.det(u @ vt).sign()
-        flip = torch.ones_like(s)
-        flip[..., -1] = sign
-        u, s = u * flip[..., None, :], s * flip
-    scale = s.sum(-1) / a.square().sum((-1, -2)).clamp_min(torch.finfo(a.dtype).tiny)
-    aligned: Tensor = scale[..., None, None] * (a @ (u @ vt)) + target_mean
+    turn, stretch = _orthogonal(a.transpose(-1, -2) @ b, allow_reflection)
+    scale = stretch / a.square().sum((-1, -2)).clamp_min(torch.finfo(a.dtype).tiny)
+    aligned: Tensor = scale[..., None, None] * (a @ turn) + target_mean
     return aligned
 
 
@@ -37,11 +32,7 @@ def rotation_between(
     """Return the proper rotation R that best turns centred `source` into centred `target` (Kabsch 1976)."""
     a = source - source.mean(-2, keepdim=True)
     b = target - target.mean(-2, keepdim=True)
-    u, _, vt = torch.linalg.svd(b.transpose(-1, -2) @ a)
-    sign = torch.linalg.det(u @ vt).sign()
-    flip = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], -1)
-    rotation: Tensor = (u * flip[..., None, :]) @ vt
-    return rotation
+    return _orthogonal(b.transpose(-1, -2) @ a)[0]
 
 
 def official_align(
@@ -57,8 +48,8 @@ def official_align(
     a, b = source - source_mean, target - target_mean
     a_norm, b_norm = (torch.linalg.matrix_norm(x, keepdim=True) + 1e-8 for x in (a, b))
     a, b = a / a_norm, b / b_norm
-    u, s, vt = torch.linalg.svd(a.transpose(-1, -2) @ b)
-    aligned: Tensor = s.sum(-1)[..., None, None] * (a @ (u @ vt)) * b_norm + target_mean
+    turn, stretch = _orthogonal(a.transpose(-1, -2) @ b, allow_reflection=True)
+    aligned: Tensor = stretch[..., None, None] * (a @ turn) * b_norm + target_mean
     return aligned
 
 
@@ -75,9 +66,22 @@ def align_weighted(
     source_mean = (weight * source).sum(-2, keepdim=True) / total
     target_mean = (weight * target).sum(-2, keepdim=True) / total
     a, b = source - source_mean, target - target_mean
-    u, s, vt = torch.linalg.svd((weight * a).transpose(-1, -2) @ b)
-    sign = torch.linalg.det(u @ vt).sign()
-    flip = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], -1)
-    scale = (s * flip).sum(-1) / (weight * a.square()).sum((-1, -2)).clamp_min(1e-12)
-    aligned: Tensor = scale[..., None, None] * (a @ ((u * flip[..., None, :]) @ vt)) + target_mean
+    turn, stretch = _orthogonal((weight * a).transpose(-1, -2) @ b)
+    scale = stretch / (weight * a.square()).sum((-1, -2)).clamp_min(1e-12)
+    aligned: Tensor = scale[..., None, None] * (a @ turn) + target_mean
     return aligned
+
+
+def _orthogonal(
+    covariance: Float[Tensor, "*batch 3 3"], allow_reflection: bool = False
+) -> tuple[Float[Tensor, "*batch 3 3"], Float[Tensor, "*batch"]]:
+    """Return the orthogonal matrix of largest trace against `covariance`, and that trace (Schönemann 1966).
+
+    Without reflections the direction of the smallest singular value is turned where needed (Kabsch).
+    """
+    u, s, vt = torch.linalg.svd(covariance)
+    if not allow_reflection:
+        sign = torch.linalg.det(u @ vt).sign()
+        flip = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], -1)
+        u, s = u * flip[..., None, :], s * flip
+    return u @ vt, s.sum(-1)
