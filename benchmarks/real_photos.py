@@ -1,7 +1,9 @@
 """Accuracy on labelled photographs, with MediaPipe's own landmarks in the same run.
 
-    python benchmarks/real_photos.py ../shared/real_photos/labelled
+    python benchmarks/real_photos.py ../shared/real_photos/labelled [--checkpoint DIR] [--box-only]
 
+`--checkpoint` adds a trained network's evidence; with `--box-only` it works without the detector, from the
+box of the labelled joints (widened by 10 %) and the labelled side.
 The folder holds pictures and `labels.json` (`samples[i] = {image, side, joints_3d, joints_2d}`, metres and
 pixels). Prints one JSON object. Nothing in the package was fitted to these labels.
 """
@@ -27,19 +29,32 @@ RADIUS_90 = 2.5003  # of a 3D isotropic normal distribution, in standard deviati
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--checkpoint", default="none", help="none, default or a checkpoint's folder")
+    parser.add_argument(
+        "--box-only", action="store_true", help="no detector: the labelled joints' box and side"
+    )
     args = parser.parse_args()
     samples = json.loads((args.folder / "labels.json").read_text())["samples"]
-    scores = {"amvur": score_amvur(args.folder, samples), "mediapipe": score_peer(args.folder, samples)}
+    detector = "none" if args.box_only else "mediapipe"
+    reconstructor = Reconstructor(detector=detector, checkpoint=args.checkpoint)
+    scores = {
+        "checkpoint": args.checkpoint,
+        "box_only": args.box_only,
+        "amvur": score_amvur(reconstructor, args.folder, samples, args.box_only),
+        "mediapipe": score_peer(args.folder, samples),
+    }
     print(json.dumps(scores))
 
 
-def score_amvur(folder: Path, samples: list[dict]) -> dict[str, float]:
-    reconstructor = Reconstructor()
+def score_amvur(
+    reconstructor: Reconstructor, folder: Path, samples: list[dict], box_only: bool
+) -> dict[str, float]:
     errors, pixels, stated, missed, sides, seconds = [], [], [], 0, 0, []
     for sample in samples:
         image = load_image(folder / sample["image"]).pixels
         started = time.perf_counter()
-        hands = reconstructor(image)
+        given = {"boxes": _box(sample)[None], "side": sample["side"]} if box_only else {}
+        hands = reconstructor(image, **given)
         seconds.append(time.perf_counter() - started)
         if not hands:
             missed += 1
@@ -62,6 +77,14 @@ def score_amvur(folder: Path, samples: list[dict]) -> dict[str, float]:
         "rank_correlation_photos": round(float(spearmanr(error.mean(1), std.mean(1))[0]), 3),
         "median_ms": round(1000 * float(np.median(seconds)), 1),
     }
+
+
+def _box(sample: dict) -> np.ndarray:
+    """The box (x0 y0 x1 y1, px) of the labelled joints, its sides widened by 10 % of the longer one."""
+    joints = np.array(sample["joints_2d"], dtype=np.float64)
+    low, high = joints.min(0), joints.max(0)
+    margin = 0.05 * (high - low).max()
+    return np.concatenate([low - margin, high + margin])
 
 
 def score_peer(folder: Path, samples: list[dict]) -> dict[str, float]:

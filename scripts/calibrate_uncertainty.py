@@ -7,6 +7,12 @@ fits `amvur.inference.calibration.Calibration` to the true errors after alignmen
 the inflation and the floors, then one factor so that 90 % of errors lie within 2.50 standard deviations.
 Two thirds of the renders are used; coverage is reported on the others. Writes
 `src/amvur/inference/assets/calibration.json`. No photograph and no label is read.
+
+    python scripts/calibrate_uncertainty.py --checkpoint DIR --count 600
+
+calibrates the estimate from detector and network together on synthetic pictures of a seed that no training
+uses (`--seed`, held out), and writes the section "calibration" of the checkpoint's `config.json`.
+`--scale-3d` and `--scale-2d` set its section "fusion" first.
 """
 
 from __future__ import annotations
@@ -14,24 +20,29 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from rendered_hands import SIZE_PX, Observation, observe
+from rendered_hands import SIZE_PX, observe
 from scipy.optimize import brentq
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from amvur.data.synthetic.generator import SyntheticHands
 from amvur.geometry.procrustes import align_similarity
-from amvur.inference.calibration import Calibration
+from amvur.inference.calibration import Calibration, Calibrations
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import merge_runs
+from amvur.inference.network_evidence import NetworkView
 from amvur.inference.posterior import STD_SAMPLES, aligned_std, draw_meshes
 from amvur.inference.reconstructor import Reconstructor
+from amvur.structures import HandDetection
 
 OUTPUT = Path(__file__).parents[1] / "src/amvur/inference/assets/calibration.json"
 RADIUS_90 = 2.5003
+SYNTHETIC_PX = 256
 LOG_INFLATIONS = np.arange(0.0, 3.01, 0.5)
 # A joint is not the same point to every annotator or body: published conventions put joints several
 # millimetres apart along a finger (docs/method.md). No render can show that; it is added to the floor.
@@ -42,31 +53,88 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=900)
     parser.add_argument("--seed", type=int, default=3_000_000, help="number of the first render")
+    parser.add_argument("--checkpoint", type=Path, help="calibrate with this network, on synthetic pictures")
+    parser.add_argument("--scale-3d", type=float, help="set the checkpoint's network_scale_3d first")
+    parser.add_argument("--scale-2d", type=float, help="set the checkpoint's network_scale_2d first")
     args = parser.parse_args()
-    observations = observe(range(args.seed, args.seed + args.count))
-    error, features, table = measure(observations)
+    if args.checkpoint is None:
+        reconstructor = Reconstructor(detector="none")
+        observations = observe(range(args.seed, args.seed + args.count))
+        cases = [Case(o.detection, o.rendered.mesh.joints[0], SIZE_PX) for o in observations]
+    else:
+        reconstructor = Reconstructor(checkpoint=str(args.checkpoint))
+        fusion = choose_scales(reconstructor, args.scale_3d, args.scale_2d)
+        cases = synthetic_cases(reconstructor, args.seed, args.count)
+    error, features, table = measure(reconstructor, cases)
     held_out = torch.arange(len(error)) % 3 == 0
     calibration = fit_calibration(error[~held_out], features[~held_out], table[~held_out])
     stated = state_std(calibration, features[held_out], table[held_out])
     report = summarise(error[held_out], stated)
-    write(calibration, args.count, args.seed, len(error), report)
+    if args.checkpoint is None:
+        write(OUTPUT, section(calibration, args.count, args.seed, len(error), report))
+    else:
+        path = args.checkpoint / "config.json"
+        measured = section(calibration, args.count, args.seed, len(error), report)
+        write(path, json.loads(path.read_text()) | {"fusion": fusion, "calibration": measured})
     print(json.dumps(report, indent=1))
 
 
-def measure(observations: list[Observation]) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass(frozen=True)
+class Case:
+    """A detection, where the hand's joints (21,3; m, camera frame) truly are, and the picture's side (px)."""
+
+    detection: HandDetection
+    joints: Tensor
+    size_px: int
+    view: NetworkView | None = None
+
+
+def choose_scales(reconstructor: Reconstructor, scale_3d: float | None, scale_2d: float | None) -> dict:
+    """Set the network's scales where they are given; return all of the section "fusion"."""
+    trained = reconstructor.trained
+    given = {"network_scale_3d": scale_3d, "network_scale_2d": scale_2d}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    reconstructor.trained = replace(trained, fusion=replace(trained.fusion, **chosen))
+    return asdict(reconstructor.trained.fusion)
+
+
+def synthetic_cases(reconstructor: Reconstructor, seed: int, count: int, batch: int = 16) -> list[Case]:
+    """Detect synthetic hands as photographs' hands are, and let the network look at those found."""
+    cases = []
+    hands = SyntheticHands(seed, size_px=SYNTHETIC_PX)
+    for pictures in hands.batches(count=count, batch_size=batch):
+        for i in range(len(pictures)):
+            image, truth = pictures.images[i].numpy(), pictures.joints[i].double()
+            side = "left" if pictures.is_left[i] else "right"
+            flat = pictures.joints_2d[i].numpy()
+            for detection in reconstructor.detector.detect(image):
+                if detection.side == side and on_target(detection, flat):
+                    (view,) = reconstructor.trained.look(image, [detection])
+                    cases.append(Case(detection, truth, SYNTHETIC_PX, view))
+                    break
+    return cases
+
+
+def on_target(detection: HandDetection, joints_2d: np.ndarray) -> bool:
+    """Whether the landmarks lie on the hand: within 15 % of its size on average."""
+    merged = merge_runs(detection)
+    error = np.linalg.norm(merged.joints_2d_px - joints_2d, axis=-1).mean()
+    return float(error) < 0.15 * merged.size_px
+
+
+def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Tensor, Tensor]:
     """Return errors (N,21) m after alignment, features (N,4) and standard deviations (N,21,K).
 
     The standard deviations are those of the joints at the inflations exp(`LOG_INFLATIONS`), no floor.
     """
-    reconstructor = Reconstructor(detector="none")
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
-    for observation in observations:
-        detection, truth = observation.detection, observation.rendered.mesh.joints[0]
-        camera = make_camera(SIZE_PX, SIZE_PX, hand_sizes_px=[merge_runs(detection).size_px])
+    for case in cases:
+        camera = make_camera(case.size_px, case.size_px, hand_sizes_px=[merge_runs(case.detection).size_px])
         stds = []
         for log_inflation in LOG_INFLATIONS:
-            reconstructor.calibration = Calibration(np.array([log_inflation, 0, 0, 0]), np.zeros(21), "none")
-            hand = reconstructor.fit([detection], camera, SIZE_PX)[0]
+            fixed = Calibration(np.array([log_inflation, 0, 0, 0]), np.zeros(21), "none")
+            reconstructor.calibrations = Calibrations(fixed, fixed)
+            hand = reconstructor.fit([case.detection], camera, case.size_px, [case.view])[0]
             state = hand.posterior.state
             like = hand.posterior.model.v_template
             mesh = hand.posterior.model.from_matrices(
@@ -74,7 +142,8 @@ def measure(observations: list[Observation]) -> tuple[Tensor, Tensor, Tensor]:
             )
             drawn = draw_meshes(hand.posterior, STD_SAMPLES, seed=0)
             stds.append(torch.as_tensor(aligned_std(drawn.joints, mesh.joints[0])).double())
-        error = (align_similarity(mesh.joints[0].double(), truth) - truth).norm(dim=-1)
+        joints = mesh.joints[0].double() * torch.as_tensor(hand.flip)
+        error = (align_similarity(joints, case.joints) - case.joints).norm(dim=-1)
         rows.append((error, torch.as_tensor(hand.features), torch.stack(stds, -1)))
     errors, features, tables = (torch.stack(column) for column in zip(*rows, strict=True))
     return errors, features, tables
@@ -133,16 +202,21 @@ def summarise(error: Tensor, stated: Tensor) -> dict[str, float]:
     }
 
 
-def write(calibration: Calibration, count: int, seed: int, used: int, report: dict[str, float]) -> None:
-    values = {
+def section(calibration: Calibration, count: int, seed: int, used: int, report: dict[str, float]) -> dict:
+    """Return a calibration as it is stored."""
+    return {
         "coefficients": np.round(calibration.coefficients, 4).tolist(),
         "floor_m": np.round(calibration.floor_m, 5).tolist(),
         "source": f"scripts/calibrate_uncertainty.py --count {count} --seed {seed}: {used} renders found.",
         "held_out": report,
     }
-    temporary = OUTPUT.with_suffix(".tmp")
+
+
+def write(path: Path, values: dict) -> None:
+    """Replace a JSON file at once."""
+    temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(temporary, OUTPUT)
+    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from amvur.geometry.cameras import (
     mirror_intrinsics,
     project,
     project_weak_perspective,
+    rotation_to_ray,
+    view_rotation,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -109,3 +111,34 @@ def test_mirrored_camera_sees_the_mirrored_hand_in_the_mirrored_picture(seed, wi
 def test_mirror_twice_is_the_identity(seed, width):
     k = torch.as_tensor(random_camera(np.random.default_rng(seed)))
     np.testing.assert_allclose(mirror_intrinsics(mirror_intrinsics(k, width), width), k, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=30)
+@given(SEEDS)
+def test_rotation_to_ray_is_the_smallest_one_that_takes_the_ray_to_the_axis(seed):
+    rng = np.random.default_rng(seed)
+    ray = rng.normal(size=(4, 3)) * [1, 1, 0.3] + [0, 0, 1.0]
+    turn = rotation_to_ray(torch.as_tensor(ray)).numpy()
+    length = np.linalg.norm(ray, axis=-1)
+    np.testing.assert_allclose((turn @ ray[..., None])[..., 0] / length[:, None], [[0, 0, 1]] * 4, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.det(turn), 1, atol=1e-9)
+    angle = np.arccos(np.clip(ray[:, 2] / length, -1, 1))
+    np.testing.assert_allclose(Rotation.from_matrix(turn).magnitude(), angle, atol=1e-6)
+
+
+def test_rotation_to_ray_leaves_the_axis_alone():
+    axis = torch.tensor([0.0, 0.0, 3.0], dtype=torch.float64)
+    np.testing.assert_allclose(rotation_to_ray(axis), np.eye(3), atol=1e-12)
+
+
+def test_view_axes_look_along_the_crops_centre_and_mirror_with_the_picture(rng):
+    cameras = torch.as_tensor(np.stack([random_camera(rng) for _ in range(3)]))
+    points = torch.as_tensor(points_in_front(rng, 3, 1))
+    center = project(points, cameras)[:, 0]
+    turned = (view_rotation(cameras, center) @ points[:, 0, :, None])[..., 0]
+    np.testing.assert_allclose(turned[:, :2], 0, atol=1e-9)
+    flip = torch.tensor([-1.0, 1, 1], dtype=torch.float64)
+    mirrored_center = torch.stack([640 - center[:, 0], center[:, 1]], -1)
+    mirrored = view_rotation(mirror_intrinsics(cameras, 640), mirrored_center)
+    expected = flip[:, None] * view_rotation(cameras, center) * flip
+    np.testing.assert_allclose(mirrored, expected, atol=1e-9)

@@ -27,7 +27,7 @@ def fitted(truth, evidence, settings=None):
 
 
 def one_of(evidence, i):
-    return Evidence(*(getattr(evidence, f.name)[i : i + 1] for f in fields(Evidence)))
+    return Evidence(*(getattr(evidence, f.name)[i : i + 1] for f in fields(Evidence) if f.name != "network"))
 
 
 def all_finite(result):

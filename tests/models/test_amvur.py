@@ -12,6 +12,7 @@ VARIANTS = {
     "deep": {"blocks": 2},
     "normalized": {"normalize": True},
     "all": {"blocks": 2, "heads": 5, "normalize": True},
+    "deeper": {"mlp_layers": 3},
 }
 
 
@@ -19,7 +20,7 @@ def make_head(dtype=torch.float64, vertices=60, **options):
     torch.manual_seed(0)
     template = torch.randn(vertices, 3) * 0.05
     joints = torch.randn(21, 3) * 0.05
-    head = AmvurHead(template, joints, AmvurConfig(feature_width=32, hidden=16, **options)).to(dtype)
+    head = AmvurHead(template, joints, AmvurConfig(feature_width=32, hidden=16, position_unit_m=0.1, **options)).to(dtype)
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return head

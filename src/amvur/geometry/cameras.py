@@ -45,3 +45,32 @@ def mirror_intrinsics(intrinsics: Float[Tensor, "*batch 3 3"], width: int) -> Fl
     mirrored[..., 0, 2] = width - intrinsics[..., 0, 2]
     mirrored[..., 0, 1] = -intrinsics[..., 0, 1]
     return mirrored
+
+
+def rotation_to_ray(ray: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """Return the smallest rotation R that takes a ray to the optical axis: `R ray = |ray| (0, 0, 1)`.
+
+    `p_view = R p_camera` are "view axes": those of a camera that was turned to look along the ray. A ray
+    straight backwards has no smallest rotation and gives infinite or not-a-number entries.
+    """
+    x, y, z = (ray / torch.linalg.vector_norm(ray, dim=-1, keepdim=True)).unbind(-1)
+    # Rodrigues about (ray × z) with its sine and cosine written out.
+    share = 1 / (1 + z)
+    rows = [1 - x * x * share, -x * y * share, -x, -x * y * share, 1 - y * y * share, -y, x, y, z]
+    rotation: Tensor = torch.stack(rows, -1).unflatten(-1, (3, 3))
+    return rotation
+
+
+def view_rotation(
+    intrinsics: Float[Tensor, "*batch 3 3"], center_px: Float[Tensor, "*batch 2"]
+) -> Float[Tensor, "*batch 3 3"]:
+    """Return R_view_camera of a crop about `center_px` (pixels): the ray through it becomes +z.
+
+    `intrinsics` in pixels. Differentiable; lets a network that sees the crop predict in axes that do not
+    depend on where the hand is in the picture.
+    """
+    fx, skew, cx = intrinsics[..., 0, 0], intrinsics[..., 0, 1], intrinsics[..., 0, 2]
+    fy, cy = intrinsics[..., 1, 1], intrinsics[..., 1, 2]
+    y = (center_px[..., 1] - cy) / fy
+    x = (center_px[..., 0] - cx - skew * y) / fx
+    return rotation_to_ray(torch.stack([x, y, torch.ones_like(x)], -1))

@@ -6,7 +6,7 @@ A detector's landmark k sits at the model's joint k plus a constant offset in it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -39,6 +39,7 @@ class LandmarkChain:
     pivot_dirs: Float[Tensor, "16 3 10"]
     local: Float[Tensor, "21 3"]
     local_dirs: Float[Tensor, "21 3 10"]
+    offsets: Float[Tensor, "21 3"]
     carries: Bool[Tensor, "21 16"]
     levels: list[tuple[list[int], list[int]]]
 
@@ -59,9 +60,15 @@ def make_chain(model: HandModel, offsets: Float[Tensor, "21 3"]) -> LandmarkChai
         pivot_dirs=pivot_dirs,
         local=model.joint_template - pivots[bones] + offsets.to(pivots),
         local_dirs=model.joint_shapedirs - pivot_dirs[bones],
+        offsets=offsets.to(pivots),
         carries=carries,
         levels=bone_levels(model.parents),
     )
+
+
+def without_offsets(chain: LandmarkChain) -> LandmarkChain:
+    """Return the chain of the same hand's own joints, wherever a detector puts its landmarks."""
+    return replace(chain, local=chain.local - chain.offsets, offsets=torch.zeros_like(chain.offsets))
 
 
 def landmarks(chain: LandmarkChain, state: HandState) -> Float[Tensor, "B 21 3"]:

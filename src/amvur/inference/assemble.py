@@ -29,11 +29,15 @@ _MIRROR = np.array([-1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class FittedHand:
-    """One optimum with its inflated posterior, still a right hand, and what the inflation came from."""
+    """One optimum with its inflated posterior, still a right hand, and what the inflation came from.
+
+    `by_network` tells whether a network was part of the evidence.
+    """
 
     detection: HandDetection
     posterior: LaplacePosterior
     features: Float[np.ndarray, "4"]
+    by_network: bool = False
 
     @property
     def flip(self) -> Float[np.ndarray, "3"]:
@@ -72,17 +76,18 @@ def assemble(
         parameters=_parameters(fitted, camera),
         skeleton=_skeleton(mesh, model, flip),
         posterior=posterior,
-        warnings=_warnings(detection, joints_std),
+        warnings=_warnings(fitted, joints_std),
     )
 
 
-def _warnings(detection: HandDetection, joints_std: Float[np.ndarray, "21"]) -> tuple[str, ...]:
+def _warnings(fitted: FittedHand, joints_std: Float[np.ndarray, "21"]) -> tuple[str, ...]:
     """Return what a user should know before trusting this hand."""
-    if not detection.confidence.any():
+    confidence = fitted.detection.confidence
+    if not confidence.any() and not fitted.by_network:
         return ("Only a box was given, so the pose is a guess: use a detector or give joints.",)
     found = []
-    unseen = int((detection.confidence < UNSEEN_CONFIDENCE).sum())
-    if unseen:
+    unseen = int((confidence < UNSEEN_CONFIDENCE).sum())
+    if unseen and confidence.any():
         found.append(f"{unseen} of 21 joints were hardly seen (outside the picture, hidden or in doubt).")
     std = float(joints_std.mean())
     if std > UNSURE_STD_M:

@@ -9,14 +9,16 @@ numbers below by maximum likelihood to the true errors on renders, none of them 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 
+from amvur.errors import InputError
 from amvur.inference.evidence import merge_runs
 from amvur.inference.fit import FitResult
 from amvur.inference.objective import Evidence
@@ -49,6 +51,27 @@ class Calibration:
         return factor
 
 
+@dataclass(frozen=True)
+class Calibrations:
+    """One calibration for hands fitted to a detector alone, and one for those that a network saw too."""
+
+    detector: Calibration
+    network: Calibration
+
+    def of(self, network: bool) -> Calibration:
+        """Return the one that applies, with a network or without."""
+        return self.network if network else self.detector
+
+    def inflation(
+        self, features: Float[np.ndarray, "B 4"], network: Bool[np.ndarray, "B"]
+    ) -> Float[np.ndarray, "B"]:
+        """Return every hand's `Calibration.inflation`; `network` tells which hands a network saw."""
+        factor: np.ndarray = np.where(
+            network, self.network.inflation(features), self.detector.inflation(features)
+        )
+        return factor
+
+
 def hand_features(
     detections: Sequence[HandDetection], evidence: Evidence, result: FitResult
 ) -> Float[np.ndarray, "B 4"]:
@@ -61,7 +84,8 @@ def hand_features(
     rows = []
     for i, detection in enumerate(detections):
         merged = merge_runs(detection)
-        spread = np.sqrt(np.mean(merged.spread_px**2)) / max(merged.size_px, 1.0)
+        size = max(_size_px(detection, evidence, i), 1.0)
+        spread = np.sqrt(np.mean(merged.spread_px**2)) / size
         focal = float(evidence.intrinsics[i, 0, 0])
         facing = focal * _HAND_SIZE_M / float(result.state.transl[i, 2])
         rows.append(
@@ -69,19 +93,43 @@ def hand_features(
                 1.0,
                 np.log(max(spread, 1e-3) / _USUAL_SPREAD) if len(detection.joints_2d_px) > 1 else 0.0,
                 np.log(max(float(result.cost[i]), 1.0) / _USUAL_MISFIT),
-                np.log(max(merged.size_px, 1.0) / facing),
+                np.log(size / facing),
             ]
         )
     return np.array(rows)
 
 
+def _size_px(detection: HandDetection, evidence: Evidence, i: int) -> float:
+    """Return the longer side of a hand's joints: the detector's, or for a bare box the network's."""
+    network = evidence.network
+    if network is not None and bool(network.present[i]) and not detection.confidence.any():
+        joints = network.joints_2d[i]
+        return float((joints.amax(0) - joints.amin(0)).max())
+    return merge_runs(detection).size_px
+
+
 @lru_cache(maxsize=1)
-def load_calibration() -> Calibration:
-    """Return the calibration that ships with the package."""
+def load_calibrations() -> Calibrations:
+    """Return the calibrations that ship with the package; until one with a network is there, one for both."""
     path = files("amvur.inference") / "assets" / "calibration.json"
     values = json.loads(path.read_text())
-    return Calibration(
-        coefficients=np.array(values["coefficients"], dtype=np.float64),
-        floor_m=np.array(values["floor_m"], dtype=np.float64),
-        source=values["source"],
-    )
+    alone = calibration_from(values)
+    return Calibrations(alone, calibration_from(values["network"]) if "network" in values else alone)
+
+
+def calibration_from(values: Mapping[str, Any]) -> Calibration:
+    """Read a calibration from its JSON object: 4 `coefficients`, 21 `floor_m`, `source`.
+
+    Raises `InputError` for anything else.
+    """
+    try:
+        coefficients = np.array(values["coefficients"], dtype=np.float64)
+        floor = np.array(values["floor_m"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"A calibration needs coefficients and floor_m, found {values!r}.") from error
+    good = coefficients.shape == (len(FEATURES),) and floor.shape == (21,)
+    if not good or not (np.isfinite(coefficients).all() and (floor >= 0).all()):
+        raise InputError(
+            f"A calibration needs {len(FEATURES)} finite coefficients and 21 floors (m), found {values!r}."
+        )
+    return Calibration(coefficients, floor, str(values.get("source", "")))

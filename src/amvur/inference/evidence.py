@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.landmarks import HandState, LandmarkChain, landmarks
 from amvur.hand.prior import HandPrior
 from amvur.inference.fit import solve_translation
-from amvur.inference.objective import Evidence
+from amvur.inference.objective import Evidence, NetworkEvidence
 from amvur.structures import HandDetection
 
 # Wrist and finger bases: nearly rigid, so they give the hand's orientation.
@@ -64,8 +65,9 @@ def collect_evidence(
     The spread between runs adds to a 2D landmark's variance; a joint of confidence 0 weighs nothing.
     """
     hands = [_one_hand(d, intrinsics, width, convention) for d in detections]
-    names = [f.name for f in fields(Evidence)]
-    return Evidence(**{name: torch.cat([getattr(h, name) for h in hands]) for name in names})
+    names = [f.name for f in fields(Evidence) if f.name != "network"]
+    joined: dict[str, Any] = {name: torch.cat([getattr(h, name) for h in hands]) for name in names}
+    return Evidence(**joined)
 
 
 def _one_hand(
@@ -96,7 +98,8 @@ def _one_hand(
         marks = np.median(detection.landmarks_3d_m, 0) * (_MIRROR if left else 1.0)
         marks_weight = seen / convention.landmarks_3d_scale_m
     arrays = (joints, seen / scale, depth, depth_weight, marks, marks_weight)
-    return Evidence(camera[None], *(torch.as_tensor(a, dtype=torch.float64)[None] for a in arrays))
+    tensors: list[Any] = [torch.as_tensor(a, dtype=torch.float64)[None] for a in arrays]
+    return Evidence(camera[None], *tensors)
 
 
 def without_unseen(detection: HandDetection) -> HandDetection:
@@ -145,11 +148,12 @@ def start_states(
     """Return the solver's starts (consecutive per hand) and how many there are for each hand.
 
     Each of the given poses (anatomical angles, rad) is turned as the palm's 3D landmarks say
-    (Kabsch). Where a hand has none, palms tilted in several ways are turned in the picture's plane.
+    (Kabsch): the network's where it saw every hand, else the detector's. Where a hand has none, palms
+    tilted in several ways are turned in the picture's plane.
     """
-    has_3d = bool((evidence.landmarks_3d_weight.sum(-1) > 0).all())
-    tilts = None if has_3d else _tilts().to(evidence.joints_2d)
-    n_tilts = 1 if tilts is None else len(tilts)
+    marks = _shape_landmarks(evidence)
+    tilts = _tilts().to(evidence.joints_2d)
+    n_tilts = len(tilts) if marks is None else 1
     n_hands, n_starts = len(evidence.joints_2d), len(poses) * n_tilts
     local = axis_angle_to_matrix((prior.axis_angle(poses) + prior.pose_mean).unflatten(-1, (15, 3)))
     local = local.repeat_interleave(n_tilts, 0).repeat(n_hands, 1, 1, 1)
@@ -158,13 +162,23 @@ def start_states(
     state = HandState(torch.cat([root, local], 1), zeros[:, :10], zeros[:, 10:])
     repeated = repeat(evidence, n_starts)
     points = landmarks(chain, state)
-    if tilts is None:
-        turn = rotation_between(points[:, _PALM], repeated.landmarks_3d[:, _PALM])
+    if marks is not None:
+        turn = rotation_between(points[:, _PALM], marks.repeat_interleave(n_starts, 0)[:, _PALM])
     else:
         palm = points[:, _PALM]
         turn = _turn_in_plane(palm, repeated.joints_2d[:, _PALM], tilts.repeat(n_hands * len(poses), 1, 1))
     rotations = torch.cat([turn[:, None], local], 1)
     return solve_translation(chain, repeated, HandState(rotations, state.betas, state.transl)), n_starts
+
+
+def _shape_landmarks(evidence: Evidence) -> Float[Tensor, "B 21 3"] | None:
+    """Return 3D landmarks of all hands from one source, the network before the detector."""
+    network = evidence.network
+    if network is not None and bool(network.present.all()):
+        return network.relative_joints
+    if bool((evidence.landmarks_3d_weight.sum(-1) > 0).all()):
+        return evidence.landmarks_3d
+    return None
 
 
 def _tilts() -> Float[Tensor, "10 3 3"]:
@@ -189,4 +203,10 @@ def _turn_in_plane(
 
 def repeat(evidence: Evidence, n: int) -> Evidence:
     """Repeat every hand's evidence `n` times, consecutively."""
-    return Evidence(*(getattr(evidence, f.name).repeat_interleave(n, 0) for f in fields(Evidence)))
+
+    def repeated(values: Evidence | NetworkEvidence) -> dict[str, Any]:
+        tensors = {f.name: getattr(values, f.name) for f in fields(values) if f.name != "network"}
+        return {name: tensor.repeat_interleave(n, 0) for name, tensor in tensors.items()}
+
+    network = None if evidence.network is None else NetworkEvidence(**repeated(evidence.network))
+    return Evidence(**repeated(evidence), network=network)

@@ -92,21 +92,34 @@ def best_of_starts(result: FitResult, n_starts: int) -> FitResult:
 def solve_translation(chain: LandmarkChain, evidence: Evidence, state: HandState) -> HandState:
     """Return `state` with the translation that projects it best onto the 2D joints (linear solve).
 
-    Each joint says `(u - cx) (Z + tz) = fx (X + tx)`, likewise in y: weighted least squares in t.
+    A detector's joints and a network's count by their precisions, on the landmarks of `chain`: enough for
+    a start. Each joint says `(u - cx) (Z + tz) = fx (X + tx)`, likewise in y: weighted least squares in t.
     """
     points = landmarks(chain, state) - state.transl[:, None]
     focal = evidence.intrinsics[:, None, (0, 1), (0, 1)]
-    ray = (evidence.joints_2d - evidence.intrinsics[:, None, :2, 2]) / focal
+    joints_2d, joints_weight = _placed(evidence)
+    ray = (joints_2d - evidence.intrinsics[:, None, :2, 2]) / focal
     zero, one = torch.zeros_like(ray[..., 0]), torch.ones_like(ray[..., 0])
     rows = torch.stack([one, zero, -ray[..., 0], zero, one, -ray[..., 1]], -1).unflatten(-1, (2, 3))
     target = ray * points[..., 2:] - points[..., :2]
-    weight = evidence.joints_2d_weight[..., None]
+    weight = joints_weight[..., None]
     a, b = (rows * weight[..., None]).flatten(1, 2), (target * weight).flatten(1, 2)
     normal = a.transpose(-1, -2) @ a + 1e-9 * torch.eye(3, dtype=a.dtype, device=a.device)
     transl = torch.linalg.solve(normal, (a * b[..., None]).sum(1))
     # Behind or in the lens: start half a metre away along the mean ray instead.
     mean_ray = torch.cat([ray.mean(1), torch.ones_like(transl[:, :1])], -1)
     return HandState(state.rotations, state.betas, torch.where(transl[:, 2:] > 0.05, transl, 0.5 * mean_ray))
+
+
+def _placed(evidence: Evidence) -> tuple[Float[Tensor, "B 21 2"], Float[Tensor, "B 21"]]:
+    """Return the 2D joints (px) of detector and network merged, with weights 1/σ."""
+    network, own = evidence.network, evidence.joints_2d_weight
+    if network is None:
+        return evidence.joints_2d, own
+    first, second = own.square(), network.joints_2d_weight.square().mean(-1)
+    total = first + second
+    share = (second / total.clamp_min(1e-12))[..., None]
+    return evidence.joints_2d + share * (network.joints_2d - evidence.joints_2d), total.sqrt()
 
 
 def _step(current: Quadratic, damping: Float[Tensor, "B"]) -> Float[Tensor, "B 61"]:

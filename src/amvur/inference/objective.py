@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from amvur.geometry.procrustes import align_weighted
@@ -16,6 +16,7 @@ from amvur.hand.landmarks import (
     HandState,
     LandmarkChain,
     landmarks_and_jacobian,
+    without_offsets,
 )
 from amvur.hand.prior import HandPrior
 
@@ -27,11 +28,32 @@ _LOG_DISTANCE_STD = 1.0
 
 
 @dataclass(frozen=True)
+class NetworkEvidence:
+    """What a network says of B right hands' own joints (no detector's convention).
+
+    `relative_joints` are metres relative to the wrist in the camera's axes; `relative_weight` turns an error
+    of theirs into standard deviations (a square root of the precision, 1/m; zero where there is nothing).
+    `joints_2d` in pixels with weights 1/σ by axis.
+    """
+
+    relative_joints: Float[Tensor, "B 21 3"]
+    relative_weight: Float[Tensor, "B 21 3 3"]
+    joints_2d: Float[Tensor, "B 21 2"]
+    joints_2d_weight: Float[Tensor, "B 21 2"]
+
+    @property
+    def present(self) -> Bool[Tensor, "B"]:
+        """Which hands the network saw."""
+        return self.joints_2d_weight.sum((-1, -2)) > 0
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Landmarks of B right hands with weights 1/σ (0 where nothing was seen).
 
     `joints_2d` in pixels; `depth` relative to the wrist in pixels (weak perspective, larger is
     further); `landmarks_3d` in metres, known up to a similarity. Weights are in the inverse unit.
+    These are a detector's; `network` is what a trained network adds, None without one.
     """
 
     intrinsics: Float[Tensor, "B 3 3"]
@@ -41,6 +63,7 @@ class Evidence:
     depth_weight: Float[Tensor, "B 21"]
     landmarks_3d: Float[Tensor, "B 21 3"]
     landmarks_3d_weight: Float[Tensor, "B 21"]
+    network: NetworkEvidence | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +83,9 @@ def quadratic(chain: LandmarkChain, prior: HandPrior, evidence: Evidence, state:
     to the parameters by one product with the Jacobian.
     """
     points, jacobian = landmarks_and_jacobian(chain, state)
-    projection, depth = _projection_term(points, evidence), _depth_term(points, evidence)
+    weight = evidence.joints_2d_weight[..., None]
+    projection = _projection_term(points, evidence.intrinsics, evidence.joints_2d, weight)
+    depth = _depth_term(points, evidence)
     shape = _shape_term(points, evidence)
     flat = jacobian.flatten(1, 2)
     stiffness, force = projection.stiffness + shape.stiffness, projection.force + depth.force + shape.force
@@ -71,10 +96,37 @@ def quadratic(chain: LandmarkChain, prior: HandPrior, evidence: Evidence, state:
     curvature = curvature - similarity_rows.transpose(-1, -2) @ similarity_rows
     gradient = (flat.transpose(-1, -2) @ force.flatten(1)[..., None])[..., 0]
     prior_part = prior_quadratic(prior, state)
-    return Quadratic(
+    total = Quadratic(
         cost=projection.cost + depth.cost + shape.cost + prior_part.cost,
         gradient=gradient + prior_part.gradient,
         curvature=curvature + prior_part.curvature,
+    )
+    if evidence.network is None:
+        return total
+    added = network_quadratic(without_offsets(chain), evidence.network, evidence.intrinsics, state)
+    return Quadratic(
+        total.cost + added.cost, total.gradient + added.gradient, total.curvature + added.curvature
+    )
+
+
+def network_quadratic(
+    chain: LandmarkChain, seen: NetworkEvidence, intrinsics: Float[Tensor, "B 3 3"], state: HandState
+) -> Quadratic:
+    """Return the network's part: its joints relative to the wrist and its 2D joints, Student-t each.
+
+    `chain` must be that of the model's own joints.
+    """
+    points, jacobian = landmarks_and_jacobian(chain, state)
+    projection = _projection_term(points, intrinsics, seen.joints_2d, seen.joints_2d_weight)
+    relative = _relative_term(points - points[:, :1], seen)
+    parts = ((projection, jacobian), (relative, jacobian - jacobian[:, :1]))
+    flat = [by.flatten(1, 2).transpose(-1, -2) for _, by in parts]
+    forces = [term.force.flatten(1)[..., None] for term, _ in parts]
+    curved = [(term.stiffness @ by).flatten(1, 2) for term, by in parts]
+    return Quadratic(
+        cost=projection.cost + relative.cost,
+        gradient=(flat[0] @ forces[0] + flat[1] @ forces[1])[..., 0],
+        curvature=flat[0] @ curved[0] + flat[1] @ curved[1],
     )
 
 
@@ -95,19 +147,31 @@ def _student_t(residual: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N"], 
     return 0.5 * (nu + d) * torch.log1p(squared / nu), (nu + d) / (nu + squared)
 
 
-def _projection_term(points: Float[Tensor, "B 21 3"], evidence: Evidence) -> _Term:
+def _projection_term(
+    points: Float[Tensor, "B 21 3"],
+    k: Float[Tensor, "B 3 3"],
+    joints_2d: Float[Tensor, "B 21 2"],
+    weight: Float[Tensor, "B 21 #2"],
+) -> _Term:
     """Reprojection: pixels of the pinhole camera against the 2D joints, one Student-t a joint."""
-    k = evidence.intrinsics
     z = points[..., 2:].clamp_min(_NEAR_M)
     ratio = points[..., :2] / z
     matrix = k[:, None, :2, :2] / z[..., None]
     pixels = (k[:, None, :2, :2] @ ratio[..., None])[..., 0] + k[:, None, :2, 2]
-    weight = evidence.joints_2d_weight[..., None]
-    residual = (pixels - evidence.joints_2d) * weight
+    residual = (pixels - joints_2d) * weight
     rows = torch.cat([matrix, -(matrix @ ratio[..., None])], -1) * weight[..., None]
     cost, robust = _student_t(residual)
     pulled = rows.transpose(-1, -2) * robust[..., None, None]
     return _Term(cost.sum(-1), (pulled @ residual[..., None])[..., 0], pulled @ rows, points[:, :0])
+
+
+def _relative_term(relative: Float[Tensor, "B 21 3"], seen: NetworkEvidence) -> _Term:
+    """Wrist-relative joints against the network's, one Student-t a joint; derivatives by `relative`."""
+    weight = seen.relative_weight
+    residual = (weight @ (relative - seen.relative_joints)[..., None])[..., 0]
+    cost, robust = _student_t(residual)
+    pulled = weight.transpose(-1, -2) * robust[..., None, None]
+    return _Term(cost.sum(-1), (pulled @ residual[..., None])[..., 0], pulled @ weight, relative[:, :0])
 
 
 def _depth_term(points: Float[Tensor, "B 21 3"], evidence: Evidence) -> _Term:

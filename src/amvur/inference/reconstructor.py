@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,11 +20,13 @@ from amvur.hand.model import HandModel
 from amvur.hand.prior import make_prior
 from amvur.image import check_image
 from amvur.inference.assemble import FittedHand, assemble
-from amvur.inference.calibration import hand_features, load_calibration
+from amvur.inference.calibration import hand_features, load_calibrations
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start_states
 from amvur.inference.fit import best_of_starts, fit
+from amvur.inference.network_evidence import NetworkView, add_network
 from amvur.inference.posterior import LaplacePosterior, square_root_covariance
+from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
 from amvur.threads import one_thread
 
@@ -36,6 +39,8 @@ class Reconstructor:
 
     `hand_model` is `"open"` or the path of the user's MANO file; `detector` is `"mediapipe"`, the path
     of a `.task` file, `"none"` (boxes or detections must then be given) or an object with `detect`;
+    `checkpoint` is `"none"` (no network: hands are fitted to the detector's joints), `"default"` (the one
+    shipped with the package; without one as `"none"`), a checkpoint's folder or a `TrainedNetwork`;
     `device` is `"auto"`, `"cpu"` or `"cuda"`.
 
     Raises `ModelFileError`, `DetectorError` or `InputError` when one of them cannot be used.
@@ -46,15 +51,10 @@ class Reconstructor:
         *,
         hand_model: str = "open",
         detector: str | Detector = "mediapipe",
-        checkpoint: str = "none",
+        checkpoint: str | Path | TrainedNetwork = "none",
         device: str = "auto",
     ) -> None:
-        """Load the hand model at once and the detector at its first use."""
-        if checkpoint not in ("none", "default"):
-            raise InputError(
-                f"No network checkpoint is known yet, so {checkpoint!r} cannot be loaded. "
-                "Use checkpoint='none': hands are fitted to the detector's joints."
-            )
+        """Load hand model and network at once and the detector at its first use."""
         self.detector = make_detector(detector)
         self.hand_model = hand_model
         self.device = choose_device(device)
@@ -62,7 +62,10 @@ class Reconstructor:
         self.model = HandModel(arrays, torch.float64)
         self._mesh_model = HandModel(arrays, torch.float32).to(self.device)
         self.prior = make_prior(self.model)
-        self.calibration = load_calibration()
+        self.trained = load_trained(checkpoint, self.device)
+        self.calibrations = load_calibrations()
+        if self.trained is not None and self.trained.calibration is not None:
+            self.calibrations = replace(self.calibrations, network=self.trained.calibration)
 
     def __call__(
         self,
@@ -93,37 +96,56 @@ class Reconstructor:
             return []
         sizes = [merge_runs(d).size_px for d in detections]
         camera = make_camera(width, height, intrinsics, fov_deg, sizes)
+        views = None if self.trained is None else self.trained.look(image, detections)
         with one_thread(len(detections) < MANY_HANDS):
-            fitted = self.fit(detections, camera, width)
-            hands = [assemble(hand, image, camera, self.calibration) for hand in fitted]
+            fitted = self.fit(detections, camera, width, views)
+            hands = [assemble(hand, image, camera, self.calibrations.of(hand.by_network)) for hand in fitted]
         return sorted(hands, key=lambda hand: -hand.score)
 
-    def fit(self, detections: Sequence[HandDetection], camera: Camera, width: int) -> list[FittedHand]:
-        """Return the posterior of every detection (one camera), fitted in one batch a convention."""
+    def fit(
+        self,
+        detections: Sequence[HandDetection],
+        camera: Camera,
+        width: int,
+        views: Sequence[NetworkView | None] | None = None,
+    ) -> list[FittedHand]:
+        """Return the posterior of every detection (one camera), fitted in one batch a convention.
+
+        `views` are what the network says of the same hands (`trained.look`), None without a network; `width`
+        is the picture's in pixels.
+        """
+        views = [None] * len(detections) if views is None else views
+        groups: dict[tuple[str, bool], list[int]] = {}
+        for i, (detection, view) in enumerate(zip(detections, views, strict=True)):
+            groups.setdefault((detection.convention, view is not None), []).append(i)
         fitted: dict[int, FittedHand] = {}
         with one_thread(len(detections) < MANY_HANDS):
-            self._fit_into(fitted, detections, camera, width)
+            for (name, _), chosen in sorted(groups.items()):
+                own = [views[i] for i in chosen]
+                hands = self._fit_group([detections[i] for i in chosen], own, camera, width, name)
+                fitted.update(zip(chosen, hands, strict=True))
         return [fitted[i] for i in range(len(detections))]
 
-    def _fit_into(
-        self, fitted: dict[int, FittedHand], detections: Sequence[HandDetection], camera: Camera, width: int
-    ) -> None:
-        for name in sorted({d.convention for d in detections}):
-            chosen = [i for i, d in enumerate(detections) if d.convention == name]
-            hands = self._fit_convention([detections[i] for i in chosen], camera, width, name)
-            fitted.update(zip(chosen, hands, strict=True))
-
-    def _fit_convention(
-        self, detections: Sequence[HandDetection], camera: Camera, width: int, name: str
+    def _fit_group(
+        self,
+        detections: Sequence[HandDetection],
+        views: Sequence[NetworkView | None],
+        camera: Camera,
+        width: int,
+        name: str,
     ) -> list[FittedHand]:
+        """Fit hands of one convention, all with a network's view or all without."""
         convention = load_convention(name)
         chain = make_chain(self.model, torch.as_tensor(convention.offsets_m))
         evidence = collect_evidence(detections, camera.intrinsics, width, convention)
+        seen = np.array([view is not None for view in views])
+        if self.trained is not None and seen.any():
+            evidence = add_network(evidence, detections, views, self.trained.fusion)
         states, n_starts = start_states(chain, self.prior, evidence, self.prior.mean[None])
         result = fit(chain, self.prior, repeat(evidence, n_starts), states)
         result = best_of_starts(result, n_starts)
         features = hand_features(detections, evidence, result)
-        inflation = self.calibration.inflation(features)
+        inflation = self.calibrations.inflation(features, seen)
         factors = square_root_covariance(result.curvature, result.prior_curvature, torch.as_tensor(inflation))
         return [
             FittedHand(
@@ -140,6 +162,7 @@ class Reconstructor:
                     detection.side,
                 ),
                 features[i],
+                bool(seen[i]),
             )
             for i, detection in enumerate(detections)
         ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
@@ -18,7 +19,9 @@ from amvur.models.attention import AffineTokens, Attention, TokenMlp, TokenNorm,
 class AmvurConfig:
     """The head's size. The paper: one cross and one self block, one head, no normalisation.
 
-    `scale_range` bounds the standard deviations, in the network's unit (`length_unit_m`).
+    `scale_range` bounds the standard deviations, in the network's unit (`length_unit_m`). Positions
+    enter tokens in `position_unit_m`: beside hundreds of numbers of F, coordinates near 1 would hardly
+    count and all vertices would look alike. `mlp_layers` counts the linear maps of each MLP.
     """
 
     feature_width: int = 2048
@@ -28,6 +31,12 @@ class AmvurConfig:
     normalize: bool = False
     length_unit_m: float = 0.1
     scale_range: tuple[float, float] = (1e-3, 1.0)
+    position_unit_m: float = 0.005
+    mlp_layers: int = 2
+
+
+Design = Literal["self", "cross", "template"]
+"""Rows of Table 5: self-attention with index positions; and cross-attention; and template positions."""
 
 
 class AmvurHead(nn.Module):
@@ -40,40 +49,53 @@ class AmvurHead(nn.Module):
 
     vertices: Tensor
     joints: Tensor
+    vertex_places: Tensor
+    joint_places: Tensor
 
     def __init__(
-        self, vertices: Float[Tensor, "V 3"], joints: Float[Tensor, "K 3"], config: AmvurConfig
+        self,
+        vertices: Float[Tensor, "V 3"],
+        joints: Float[Tensor, "K 3"],
+        config: AmvurConfig,
+        design: Design = "template",
     ) -> None:
         """Take the zero-pose template (m), wrist at the origin."""
         super().__init__()
-        self.config = config
+        self.config, self.design = config, design
         unit = config.length_unit_m
         self.register_buffer("vertices", vertices / unit, persistent=False)
         self.register_buffer("joints", joints / unit, persistent=False)
+        pitch = config.position_unit_m
+        places = [p / pitch if design == "template" else _index_places(p) / pitch for p in (vertices, joints)]
+        for name, place in zip(("vertex_places", "joint_places"), places, strict=True):
+            self.register_buffer(name, place, persistent=False)
         width = config.feature_width + 3
         self.cross, self.inner = (
             nn.ModuleList(Attention(width, config.heads) for _ in range(config.blocks)) for _ in range(2)
         )
         self.norms = nn.ModuleList(TokenNorm(width) for _ in range(2 * config.blocks * config.normalize))
-        self.mean, self.raw_scale = (TokenMlp(width, config.hidden, 3) for _ in range(2))
-        nn.init.zeros_(self.mean.second.weight)
-        nn.init.zeros_(self.mean.second.bias)
+        self.mean, self.raw_scale = (TokenMlp(width, config.hidden, 3, config.mlp_layers) for _ in range(2))
+        nn.init.zeros_(self.mean.last.weight)
+        nn.init.zeros_(self.mean.last.bias)
 
     def forward(self, feature: Float[Tensor, "B F"]) -> Normal:
         """Return Normal(loc, scale) of (B,V,3) root-relative vertices in metres."""
-        keys, tokens = feature_tokens(feature, self.joints), feature_tokens(feature, self.vertices)
+        keys = feature_tokens(feature, self.joint_places)
+        tokens = feature_tokens(feature, self.vertex_places)
         for cross, inner, norms in self._blocks():
-            tokens = _normalized(norms, 0, cross(tokens, keys))
+            if self.design != "self":
+                tokens = _normalized(norms, 0, cross(tokens, keys))
             tokens = _normalized(norms, 1, inner(tokens, tokens))
         return self._distribution(self.mean(tokens), self.raw_scale(tokens))
 
     def dense(self, feature: Float[Tensor, "B F"]) -> Normal:
         """Return the same distribution by the textbook form: the reference."""
-        keys = feature_tokens(feature, self.joints).dense()
-        tokens = feature_tokens(feature, self.vertices).dense()
+        keys = feature_tokens(feature, self.joint_places).dense()
+        tokens = feature_tokens(feature, self.vertex_places).dense()
         for cross, inner, norms in self._blocks():
-            tokens = cross.dense(tokens, keys)
-            tokens = norms[0](tokens) if norms else tokens
+            if self.design != "self":
+                tokens = cross.dense(tokens, keys)
+                tokens = norms[0](tokens) if norms else tokens
             tokens = inner.dense(tokens, tokens)
             tokens = norms[1](tokens) if norms else tokens
         return self._distribution(self.mean.dense(tokens), self.raw_scale.dense(tokens))
@@ -86,11 +108,48 @@ class AmvurHead(nn.Module):
             yield *pair, norms[2 * index : 2 * index + 2]
 
     def _distribution(self, offset: Float[Tensor, "B V 3"], raw_scale: Float[Tensor, "B V 3"]) -> Normal:
-        """Place the mean about the template and bound the scale between the limits (sigmoid of its log)."""
-        low, high = (math.log(v) for v in self.config.scale_range)
-        log_scale = low + (high - low) * raw_scale.sigmoid()
-        unit = self.config.length_unit_m
-        return Normal(unit * (self.vertices + offset), unit * log_scale.exp(), validate_args=False)
+        return bounded_normal(self.vertices, offset.float(), raw_scale.float(), self.config)
+
+
+class FullyConnectedHead(nn.Module):
+    """The baseline of Table 5, row A: a perceptron from the feature to all vertices at once."""
+
+    vertices: Tensor
+
+    def __init__(self, vertices: Float[Tensor, "V 3"], config: AmvurConfig) -> None:
+        """Take the zero-pose template (m), wrist at the origin."""
+        super().__init__()
+        self.config = config
+        self.register_buffer("vertices", vertices / config.length_unit_m, persistent=False)
+        self.first = nn.Linear(config.feature_width, config.hidden)
+        self.second = nn.Linear(config.hidden, vertices.numel() * 2)
+        nn.init.normal_(self.second.weight, std=1e-3)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, feature: Float[Tensor, "B F"]) -> Normal:
+        """Return Normal(loc, scale) of (B,V,3) root-relative vertices in metres."""
+        values = self.second(nn.functional.gelu(self.first(feature))).float()
+        offset, raw_scale = values.unflatten(-1, (2, *self.vertices.shape)).unbind(1)
+        return bounded_normal(self.vertices, offset, raw_scale, self.config)
+
+
+def bounded_normal(
+    template: Float[Tensor, "V 3"],
+    offset: Float[Tensor, "B V 3"],
+    raw_scale: Float[Tensor, "B V 3"],
+    config: AmvurConfig,
+) -> Normal:
+    """Place the mean (m) about the template and bound the scale between the limits (sigmoid of its log)."""
+    low, high = (math.log(v) for v in config.scale_range)
+    log_scale = low + (high - low) * raw_scale.sigmoid()
+    unit = config.length_unit_m
+    return Normal(unit * (template + offset), unit * log_scale.exp(), validate_args=False)
+
+
+def _index_places(points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+    """Return positions that know the order of points only: their index (Table 5, rows B and C), 0 to 0.1."""
+    steps = torch.linspace(0, 0.1, len(points), dtype=points.dtype, device=points.device)
+    return torch.stack([steps, torch.zeros_like(steps), torch.zeros_like(steps)], -1)
 
 
 def _normalized(norms: list[TokenNorm], place: int, tokens: AffineTokens) -> AffineTokens:

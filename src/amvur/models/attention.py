@@ -119,20 +119,25 @@ class TokenNorm(nn.LayerNorm):
 
 
 class TokenMlp(nn.Module):
-    """A two-layer perceptron on every token; in factored form its input layer costs R numbers a token."""
+    """A perceptron on every token; in factored form its input layer costs R numbers a token."""
 
-    def __init__(self, width: int, hidden: int, output: int) -> None:
-        """Make maps width → hidden → output with GELU between."""
+    def __init__(self, width: int, hidden: int, output: int, layers: int = 2) -> None:
+        """Make `layers` maps width → hidden → ... → output with GELU between."""
         super().__init__()
-        self.first, self.second = nn.Linear(width, hidden), nn.Linear(hidden, output)
+        self.first, self.last = nn.Linear(width, hidden), nn.Linear(hidden, output)
+        self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(layers - 2))
 
     def forward(self, tokens: AffineTokens) -> Float[Tensor, "B N O"]:
         """Evaluate on affine tokens."""
-        hidden = tokens.coefficients @ (tokens.basis @ self.first.weight.T) + self.first.bias
-        output: Tensor = self.second(nn.functional.gelu(hidden))
-        return output
+        first = self.first
+        return self._rest(tokens.coefficients @ (tokens.basis @ first.weight.T) + first.bias)
 
     def dense(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B N O"]:
         """Evaluate on dense tokens: the reference."""
-        output: Tensor = self.second(nn.functional.gelu(self.first(tokens)))
+        return self._rest(self.first(tokens))
+
+    def _rest(self, hidden: Float[Tensor, "B N H"]) -> Float[Tensor, "B N O"]:
+        for layer in self.inner:
+            hidden = layer(nn.functional.gelu(hidden))
+        output: Tensor = self.last(nn.functional.gelu(hidden))
         return output

@@ -116,7 +116,9 @@ def pixel_points(
     weight = torch.where(even[pixel], 1.0, 1.0 / ss**2).to(z.dtype)
     image, rest = pixel // size_px**2, pixel % size_px**2
     y, x = rest // size_px * ss + sample // ss, rest % size_px * ss + sample % ss
-    return Points(image, ids[sample, pixel], frame.bary_coords[image, y, x]), weight, pixel
+    face = ids.flatten().index_select(0, sample * ids.shape[1] + pixel)
+    place = (image * (size_px * ss) + y) * (size_px * ss) + x
+    return Points(image, face, frame.bary_coords.view(-1, 3).index_select(0, place)), weight, pixel
 
 
 def vertex_points(body: Body, batch: int) -> Points:
@@ -156,7 +158,10 @@ def shade_scene(
     at_vertices = torch.cat([scene.vertices, normals, openness, uv], -1)
     corners = scene.faces[points.face] + points.image[:, None] * at_vertices.shape[1]
     flat_values = at_vertices.flatten(0, 1)
-    a, b, c = (flat_values[corners[:, k]] * points.bary[:, k, None] for k in range(3))
+    a, b, c = (
+        flat_values.index_select(0, corner) * points.bary[:, k, None]
+        for k, corner in enumerate(corners.T.contiguous())
+    )
     values = a.add_(b).add_(c)
     position, normal = values[:, :3], normalize(values[:, 3:6], dim=-1)
     things = points.face >= scene.first_thing

@@ -24,6 +24,7 @@ from amvur.errors import InputError
 _BANK, _BANK_PX = 72, 256
 _SHAPES = 14
 _PHOTO_PX = 512
+_SHAPE_LOG_SIZES = (np.log(0.06), np.log(0.9))
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,9 @@ def _draw_shape(rng: np.random.Generator, palette: np.ndarray, skin: np.ndarray)
     color = rng.uniform(0, 1, 3) if own < 0.15 else palette[rng.integers(4)] + rng.normal(0, 0.12, 3)
     if own > 0.9:
         color = skin + rng.normal(0, 0.05, 3)
-    size = np.exp(rng.uniform(np.log(0.06), np.log(0.9), 2))
+    size = np.exp(rng.uniform(*_SHAPE_LOG_SIZES, 2))
     turn = rng.uniform(0, np.pi) * (rng.random() < 0.5)
-    return np.array(
-        [1.0, *rng.uniform(-1.1, 1.1, 2), *size, turn, rng.choice([0.0, 1.0]), *np.clip(color, 0, 1)]
-    )
+    return np.array([1.0, *rng.uniform(-1.1, 1.1, 2), *size, turn, float(rng.integers(2)), *color.clip(0, 1)])
 
 
 def _as_room(rng: np.random.Generator, shapes: np.ndarray) -> np.ndarray:

@@ -136,7 +136,7 @@ def _kernels(
 
 def _filter(pictures: Float[Tensor, "N H W 3"], kernels: Float[Tensor, "N K K"]) -> Float[Tensor, "N H W 3"]:
     size = kernels.shape[-1]
-    planes = pad(pictures.permute(0, 3, 1, 2), (size // 2,) * 4, mode="replicate")
+    planes = pad(pictures.permute(0, 3, 1, 2).contiguous(), (size // 2,) * 4, mode="replicate")
     if size > _SMALL_KERNEL_PX:
         # Wide kernels by Fourier; they are symmetric, so a correlation is a convolution.
         height, width = planes.shape[2:]
@@ -165,10 +165,19 @@ class SensorNoise:
             raise ValueError(f"a picture of {count} numbers is larger than the noise of {_NOISE_BANK}")
         windows = torch.stack([self.row[s : s + count] for s in effects.noise_start.tolist()])
         fine = windows.view_as(picture)
-        coarse = avg_pool2d(fine.permute(0, 3, 1, 2), 3, 1, 1).permute(0, 2, 3, 1) * 2.2
+        coarse = _box(_box(fine, 1), 2) * (2.2 / 9)
         grain = effects.noise_grain[:, None, None, None]
         strength = effects.noise[:, None, None, None] * (1.25 - 0.7 * picture)
         return (picture + strength * (fine + grain * (coarse - fine))).clamp(0, 1)
+
+
+def _box(picture: Float[Tensor, "B H W 3"], axis: int) -> Float[Tensor, "B H W 3"]:
+    """Add both neighbors along an axis to every number; there are zeros outside."""
+    count = picture.shape[axis] - 1
+    total = picture.clone()
+    total.narrow(axis, 1, count).add_(picture.narrow(axis, 0, count))
+    total.narrow(axis, 0, count).add_(picture.narrow(axis, 1, count))
+    return total
 
 
 def vignette(linear: Float[Tensor, "B H W 3"], effects: CameraEffects) -> Float[Tensor, "B H W 3"]:

@@ -80,7 +80,10 @@ class SyntheticHands:
             backgrounds = load_backgrounds(Path(backgrounds))
         self.seed, self.size_px, self.config = seed, size_px, config or SceneConfig()
         self.backgrounds = backgrounds
-        self.model = HandModel(load_hand_model(hand_model)).to(device)
+        drawing = HandModel(load_hand_model(hand_model))
+        # Hands are drawn on the CPU in small steps, wherever they are rendered, so that they are the same.
+        self._drawing = drawing
+        self.model = drawing if torch.device(device).type == "cpu" else HandModel(drawing.arrays).to(device)
         paths = () if backgrounds is None else backgrounds.paths
         self._renderer = SceneRenderer(self.model, size_px, self.config, paths)
 
@@ -96,7 +99,7 @@ class SyntheticHands:
         if numbers.ndim != 1 or not len(numbers) or numbers.min() < 0 or numbers.max() > MAX_INDEX:
             raise InputError(f"Indices are a list of whole numbers from 0 to {MAX_INDEX}, found {positions}.")
         with torch.no_grad():
-            draws = draw_hands(self.model, self.seed, numbers)
+            draws = draw_hands(self._drawing, self.seed, numbers)
             batch = self._renderer.render(self.seed, numbers, draws.betas, draws.hand_pose)
         return batch, tuple(PoseKind(kind).name.lower() for kind in draws.kind.tolist())
 

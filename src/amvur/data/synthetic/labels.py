@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from amvur.data.samples import HandBatch, JointState
@@ -56,9 +56,18 @@ def label_scene(scene: Scene, body: Body, mesh: HandMesh, frame: Raster, size_px
         _joint_states(scene, body, mesh.joints, joints_2d, frame, size_px, ss),
         visible,
         visible & ~blocked & inside_frame(flat, size_px),
-        shows.view(-1, size_px, ss, size_px, ss).sum((2, 4)) * 2 >= ss * ss,
+        _samples_set(shows, ss) * 2 >= ss * ss,
         occlusion.to(mesh.joints.dtype),
     )
+
+
+def _samples_set(shows: Bool[Tensor, "B M M"], ss: int) -> UInt8[Tensor, "B H W"]:
+    """Count the marked ones among the `ss`² samples of every pixel."""
+    total = torch.zeros_like(shows[:, ::ss, ::ss], dtype=torch.uint8)
+    for y in range(ss):
+        for x in range(ss):
+            total += shows[:, y::ss, x::ss]
+    return total
 
 
 def _joint_states(

@@ -206,7 +206,7 @@ def lit_share(
     for du, dv in _TAPS:
         x = (u + du * soft).long().clamp(0, _SHADOW_PX - 1)
         y = (v + dv * soft).long().clamp(0, _SHADOW_PX - 1)
-        margin = z - depth[base + y * _SHADOW_PX + x]
+        margin = z - depth.index_select(0, base + y * _SHADOW_PX + x)
         lit += 1 - (margin * (1 / 0.003)).clamp(0, 1)
     return 1 - of_image(lights.shadow, image) * (1 - lit / len(_TAPS))
 

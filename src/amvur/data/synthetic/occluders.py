@@ -17,13 +17,12 @@ from torch.nn.functional import normalize
 
 from amvur.data.synthetic.scene import Body, SceneConfig, stacked
 from amvur.data.synthetic.skin import Surface
+from amvur.data.synthetic.thing_topology import BLOB_SIDES, RINGS, SIDES, SOLIDS, topology_of
 from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.render import srgb_to_linear
 
-_RINGS, _SIDES, _BLOB_SIDES = 14, 20, 28
 GRIP, FRONT, BESIDE, WATCH, BLOB, CLOTH = range(6)
 """The places of things, in the order in which their faces come."""
-_SOLIDS = 4
 _GRIP_RADII_M = (0.004, 0.007, 0.010, 0.014, 0.018, 0.023, 0.028, 0.033, 0.039, 0.046)
 _FLESH_M = 0.0085
 _AWAY_M = -1.0
@@ -88,7 +87,7 @@ def _draw_things(rng: np.random.Generator, config: SceneConfig) -> tuple[object,
         look[CLOTH, 0] = 3 + rng.random()
         look[CLOTH, 1:7] = np.repeat(rng.uniform(0.02, 0.5, 3)[None], 2, 0).ravel()
     lobes = rng.uniform(0.5, 1.0) + 0.25 * rng.random() * np.convolve(
-        rng.normal(size=_BLOB_SIDES + 8), np.ones(9) / 3, "valid"
+        rng.normal(size=BLOB_SIDES + 8), np.ones(9) / 3, "valid"
     )
     blob = np.concatenate(
         [np.clip(lobes, 0.25, 2), [rng.integers(0, 21), rng.uniform(0.01, 0.055), *rng.normal(0, 0.03, 2)]]
@@ -108,11 +107,11 @@ def _draw_things(rng: np.random.Generator, config: SceneConfig) -> tuple[object,
 
 def _draw_look(rng: np.random.Generator) -> np.ndarray:
     """Draw: texture number, two sRGB colors, texture scale and shifts, gloss, shininess."""
-    base = np.clip(rng.uniform(0.05, 0.95) + rng.normal(0, rng.choice([0.03, 0.3]), 3), 0.02, 0.98)
+    base = (rng.uniform(0.05, 0.95) + rng.normal(0, (0.03, 0.3)[rng.integers(2)], 3)).clip(0.02, 0.98)
     other = (
-        rng.uniform(0.02, 0.98, 3) if rng.random() < 0.4 else np.clip(base + rng.normal(0, 0.15), 0.02, 0.98)
+        rng.uniform(0.02, 0.98, 3) if rng.random() < 0.4 else (base + rng.normal(0, 0.15)).clip(0.02, 0.98)
     )
-    gloss = rng.choice([0.02, 0.12, 0.4])
+    gloss = (0.02, 0.12, 0.4)[rng.integers(3)]
     scale, shift = np.exp(rng.uniform(-1.2, 1.2)), rng.uniform(0, 1, 2)
     return np.array([rng.uniform(0, 1000), *base, *other, scale, *shift, gloss, rng.uniform(10, 80)])
 
@@ -121,59 +120,48 @@ def build_things(
     body: Body, vertices: Float[Tensor, "B N 3"], joints: Float[Tensor, "B 21 3"], draws: ThingDraws
 ) -> Things:
     """Shape and place all things around bodies (`vertices` with forearm, camera frame)."""
-    solids = _shape_solids(draws)
-    solids = _place_grip(solids, joints, draws)
-    solids = _place_before(solids, joints, draws)
-    solids = _place_watch(solids, body, vertices, draws)
-    blob = _blob(joints, draws)
-    cloth = _cloth(body, vertices, draws)
-    places = [solids[:, k] for k in range(_SOLIDS)] + [blob, cloth]
     on = draws.on
+    places = _shown_places(body, vertices, joints, draws)
+    topology = topology_of(
+        len(body.rim), len(body.rest) - body.num_hand_vertices, joints.device, joints.dtype
+    )
     away = joints.new_tensor([0.0, 0.0, _AWAY_M])
-    kept = [torch.where(on[:, k, None, None] & (p[..., 2:] > 0), p, away) for k, p in enumerate(places)]
-    faces, uv, slots, first = [], [], [], 0
-    for k, (face, coordinates) in enumerate(_topologies(body, joints)):
-        faces.append(face + first)
-        uv.append(coordinates)
-        slots.append(torch.full_like(face[:, 0], k))
-        first += len(coordinates)
-    return Things(torch.cat(kept, 1), torch.cat(faces), torch.cat(slots), torch.cat(uv))
+    kept = [
+        away.expand(len(on), count, 3)
+        if place is None
+        else torch.where(on[:, k, None, None] & (place[..., 2:] > 0), place, away)
+        for k, (place, count) in enumerate(zip(places, topology.counts, strict=True))
+    ]
+    return Things(torch.cat(kept, 1), topology.faces, topology.slot, topology.uv)
 
 
-def _topologies(body: Body, like: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return each place's faces and texture coordinates."""
-    n = _SIDES
-    solid = _tube(_RINGS, n, like.device)
-    u = torch.arange(n, device=like.device).repeat(_RINGS) / n
-    v = torch.arange(_RINGS, device=like.device).repeat_interleave(n) / (_RINGS - 1)
-    solid_uv = torch.stack([1 - (2 * u - 1).abs(), v], -1).to(like)
-    m = _BLOB_SIDES
-    rim = torch.arange(m, device=like.device)
-    blob = torch.stack([torch.full_like(rim, m), rim, (rim + 1) % m], -1)
-    blob_uv = torch.zeros(m + 1, 2, device=like.device, dtype=like.dtype)
-    r = len(body.rim)
-    rings = (len(body.rest) - body.num_hand_vertices) // r
-    cu = torch.arange(r, device=like.device).repeat(rings) / r
-    cv = torch.arange(rings, device=like.device).repeat_interleave(r) / rings
-    cloth_uv = torch.stack([1 - (2 * cu - 1).abs(), cv], -1).to(like)
-    return [(solid, solid_uv)] * _SOLIDS + [(blob, blob_uv), (_tube(rings, r, like.device), cloth_uv)]
-
-
-def _tube(rings: int, sides: int, device: torch.device) -> Int64[Tensor, "F 3"]:
-    ring = torch.arange(rings * sides, device=device).view(rings, sides)
-    a, b = ring[:-1], ring[1:]
-    a2, b2 = a.roll(-1, 1), b.roll(-1, 1)
-    return torch.stack([torch.stack([a, a2, b], -1), torch.stack([a2, b2, b], -1)], 2).view(-1, 3)
+def _shown_places(
+    body: Body, vertices: Float[Tensor, "B N 3"], joints: Float[Tensor, "B 21 3"], draws: ThingDraws
+) -> list[Tensor | None]:
+    """Shape the things of every place; None for those that no picture shows."""
+    shown: list[bool] = draws.on.any(0).tolist()
+    places: list[Tensor | None] = [None] * len(shown)
+    if any(shown[:SOLIDS]):
+        solids = _shape_solids(draws)
+        solids = _place_grip(solids, joints, draws)
+        solids = _place_before(solids, joints, draws)
+        solids = _place_watch(solids, body, vertices, draws)
+        places[:SOLIDS] = solids.unbind(1)
+    if shown[BLOB]:
+        places[BLOB] = _blob(joints, draws)
+    if shown[CLOTH]:
+        places[CLOTH] = _cloth(body, vertices, draws)
+    return places
 
 
 def _shape_solids(draws: ThingDraws) -> Float[Tensor, "B 4 P 3"]:
     """Turn profiles into meshes of radius 1 and half length 1 around z: balls, cans, boxes, bottles."""
     along, across, flat, waist, neck, bend = draws.profile[..., None, None].unbind(2)
     like = draws.profile
-    t = torch.sin(torch.linspace(-torch.pi / 2, torch.pi / 2, _RINGS, device=like.device, dtype=like.dtype))[
+    t = torch.sin(torch.linspace(-torch.pi / 2, torch.pi / 2, RINGS, device=like.device, dtype=like.dtype))[
         :, None
     ]
-    angle = torch.arange(_SIDES, device=like.device, dtype=like.dtype) * (2 * torch.pi / _SIDES)
+    angle = torch.arange(SIDES, device=like.device, dtype=like.dtype) * (2 * torch.pi / SIDES)
     cos, sin = angle.cos(), angle.sin()
     radius = (1 - t.abs().clamp(max=1) ** along).clamp(min=0) ** (1 / along)
     radius = radius * (1 + waist * torch.cos(3 * t)) * (1 - neck * ((t - 0.2) / 0.2).clamp(0, 1))
@@ -266,8 +254,8 @@ def _place_watch(
 
 def _blob(joints: Float[Tensor, "B 21 3"], draws: ThingDraws) -> Float[Tensor, "B P 3"]:
     """Return a flat star-shaped patch of one color that faces the camera."""
-    lobes, (joint, size, dx, dy) = draws.blob[:, :_BLOB_SIDES], draws.blob[:, _BLOB_SIDES:].T
-    angle = torch.arange(_BLOB_SIDES, device=joints.device, dtype=joints.dtype) * (2 * torch.pi / _BLOB_SIDES)
+    lobes, (joint, size, dx, dy) = draws.blob[:, :BLOB_SIDES], draws.blob[:, BLOB_SIDES:].T
+    angle = torch.arange(BLOB_SIDES, device=joints.device, dtype=joints.dtype) * (2 * torch.pi / BLOB_SIDES)
     circle = torch.stack([angle.cos(), angle.sin(), torch.zeros_like(angle)], -1)
     center = _towards_camera(joints, joint.long(), torch.full_like(size, 0.03), torch.stack([dx, dy], -1))
     rim = circle * (lobes * size[:, None])[..., None] + center[:, None]

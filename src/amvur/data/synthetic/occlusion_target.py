@@ -65,15 +65,20 @@ def settings_for_target(config: SceneConfig) -> SceneConfig:
 
 
 def settle(
-    draws: ThingDraws, build: Callable[[ThingDraws], Things], view: CoarseView, target: Range | None
+    draws: ThingDraws,
+    build: Callable[[ThingDraws], Things],
+    look: Callable[[], CoarseView],
+    target: Range | None,
 ) -> ThingDraws:
     """Take things away where too much is hidden, enlarge one before the hand where too little is.
 
-    At most nine rounds; the last draws are returned even where the range was not met.
+    At most nine rounds; the last draws are returned even where the range was not met. `look` is asked
+    for the body's coarse view only where it matters.
     """
     low, high = target or _ALWAYS
     if target is None and not bool(draws.on[:, [FRONT, BESIDE, BLOB]].any()):
         return draws
+    view = look()
     small = torch.full_like(draws.blob[:, 0], _SIZES_M[0])
     large = torch.full_like(small, _SIZES_M[1])
     growing = torch.zeros_like(small, dtype=torch.bool)

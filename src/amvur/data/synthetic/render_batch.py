@@ -45,7 +45,7 @@ from amvur.data.synthetic.effects import (
 from amvur.data.synthetic.labels import label_scene, mirror_some
 from amvur.data.synthetic.lighting import draw_lights, make_spheres
 from amvur.data.synthetic.occluders import ThingDraws, Things, build_things, draw_things
-from amvur.data.synthetic.occlusion_target import coarse_view, settings_for_target, settle
+from amvur.data.synthetic.occlusion_target import CoarseView, coarse_view, settings_for_target, settle
 from amvur.data.synthetic.scene import (
     CameraDraws,
     SceneConfig,
@@ -105,38 +105,39 @@ class SceneRenderer:
         hand_pose: Float[Tensor, "B 45"],
     ) -> HandBatch:
         """Render one picture for every index; parameters are a right hand's, labels of the hand shown."""
+        numbers = indices.cpu()
         on_cpu = self.model.v_template.device.type == "cpu"
         chunk = self.config.chunk or (1 if on_cpu else 32)
         parts = [
-            self._render(seed, *(x[i : i + chunk] for x in (indices, betas, hand_pose)))
-            for i in range(0, len(indices), chunk)
+            self._render(seed, *(x[i : i + chunk] for x in (numbers, betas, hand_pose)))
+            for i in range(0, len(numbers), chunk)
         ]
         return concatenate(parts)
 
     def _render(
         self,
         seed: int,
-        indices: Int64[Tensor, "B"],
+        numbers: Int64[Tensor, "B"],
         betas: Float[Tensor, "B 10"],
         hand_pose: Float[Tensor, "B 45"],
     ) -> HandBatch:
         like, ss = self.model.v_template, self.config.supersampling
-        betas, hand_pose, indices = betas.to(like), hand_pose.to(like), indices.to(like.device)
-        stage = self._stage(seed, indices, betas, hand_pose)
+        betas, hand_pose, indices = betas.to(like), hand_pose.to(like), numbers.to(like.device)
+        stage = self._stage(seed, numbers, betas, hand_pose)
         frame = raster_scene(stage.scene, self.size_px, ss)
-        skin = draw_skins(streams(seed, indices, _SKIN), self.config, like)
-        background = self._background(seed, indices, person_color(skin), _BACKGROUND)
-        lights = draw_lights(streams(seed, indices, _LIGHT), self.config, background)
+        skin = draw_skins(streams(seed, numbers, _SKIN), self.config, like)
+        background = srgb_to_linear(self._background(seed, numbers, person_color(skin), _BACKGROUND))
+        lights = draw_lights(streams(seed, numbers, _LIGHT), self.config, background)
         looks = Looks(self.atlas, self.bank.gray, self.spheres, skin, stage.things, lights)
         points, weight, pixel = pixel_points(frame, self.size_px, ss)
         everything = joined(points, vertex_points(self.body, len(indices)))
         surface, light, shadows = shade_scene(stage.scene, stage.mesh, looks, everything)
-        wall = self._wall(seed, indices)
+        wall = self._wall(seed, numbers)
         deepest = stage.mesh.vertices[..., 2].amax(1)
         background = shadow_on_wall(background, shadows, lights, stage.camera.intrinsics, wall, deepest)
         picture = compose(background, light[: len(pixel)], weight, pixel)
-        effects = draw_effects(streams(seed, indices, _CAMERA), self.config, like)
-        images = self._photograph(seed, indices, picture, effects, person_color(skin))
+        effects = draw_effects(streams(seed, numbers, _CAMERA), self.config, like)
+        images = self._photograph(seed, numbers, picture, effects, person_color(skin))
         per_vertex = (len(indices), -1, 3)
         labels = label_scene(stage.scene, self.body, stage.mesh, frame, self.size_px, ss)
         batch = HandBatch(
@@ -160,61 +161,63 @@ class SceneRenderer:
     def _stage(
         self,
         seed: int,
-        indices: Int64[Tensor, "B"],
+        numbers: Int64[Tensor, "B"],
         betas: Float[Tensor, "B 10"],
         hand_pose: Float[Tensor, "B 45"],
     ) -> Stage:
         """Pose the hand, look at it, and put everything else around it."""
         like = self.model.v_template
         own = self.model(torch.zeros_like(betas[:, :3]), hand_pose, betas)
-        arm = draw_arms(streams(seed, indices, _ARM), self.config, like)
+        arm = draw_arms(streams(seed, numbers, _ARM), self.config, like)
         grown = self.body.attach(own.vertices, own.joints, arm)
         # The forearm's middle ring: behind it the way is drawn in the camera's frame.
         halfway = self.body.num_hand_vertices + (len(self.body.rest) - self.body.num_hand_vertices) // 3
         forearm = normalize(grown[:, halfway] - own.joints[:, 0], dim=-1)
-        camera = draw_cameras(streams(seed, indices, _VIEW), self.config, self.size_px, own.vertices, forearm)
+        camera = draw_cameras(streams(seed, numbers, _VIEW), self.config, self.size_px, own.vertices, forearm)
         mesh = self.model(camera.global_orient, hand_pose, betas, camera.transl)
         body = self.body.attach(
             mesh.vertices, mesh.joints, arm.turned(axis_angle_to_matrix(camera.global_orient))
         )
-        draws = draw_things(streams(seed, indices, _THINGS), self.config, like)
+        draws = draw_things(streams(seed, numbers, _THINGS), self.config, like)
 
         def build(some: ThingDraws) -> Things:
             return build_things(self.body, body, mesh.joints, some)
 
-        view = coarse_view(self.body, body, camera.intrinsics, self.size_px)
-        draws = settle(draws, build, view, self.config.target_occlusion)
+        def look() -> CoarseView:
+            return coarse_view(self.body, body, camera.intrinsics, self.size_px)
+
+        draws = settle(draws, build, look, self.config.target_occlusion)
         things = build(draws)
-        rngs = streams(seed, indices, _SECOND)
+        rngs = streams(seed, numbers, _SECOND)
         second = place_second_hand(rngs, self.config, self.model, self.body, betas, mesh.joints)
         scene = join_scene(self.body, body, second, things, draws.on.any(0), camera.intrinsics)
         return Stage(mesh, camera, scene, draws)
 
     def _background(
-        self, seed: int, indices: Int64[Tensor, "B"], skin: Float[Tensor, "B 3"], stream: int
+        self, seed: int, numbers: Int64[Tensor, "B"], skin: Float[Tensor, "B 3"], stream: int
     ) -> Float[Tensor, "B H W 3"]:
-        """Return backgrounds in linear light: painted, or crops of the user's pictures."""
-        rngs = streams(seed, indices, stream)
+        """Return backgrounds in sRGB: painted, or crops of the user's pictures."""
+        rngs = streams(seed, numbers, stream)
         picture = paint_backgrounds(self.bank, draw_backgrounds(rngs, skin), self.size_px)
         if self.photos.paths:
             for i, rng in enumerate(rngs):
                 if rng.random() < self.config.photo_rate:
                     picture[i] = self.photos.crop(rng, self.size_px).to(picture)
-        return srgb_to_linear(picture)
+        return picture
 
-    def _wall(self, seed: int, indices: Int64[Tensor, "B"]) -> Float[Tensor, "B"]:
+    def _wall(self, seed: int, numbers: Int64[Tensor, "B"]) -> Float[Tensor, "B"]:
         """Draw how far behind the hand there is a wall or table that takes its shadow (0: none)."""
         rows = [
             float(rng.random() < self.config.wall_shadow_rate)
             * np.exp(rng.uniform(np.log(0.005), np.log(0.15)))
-            for rng in streams(seed, indices, _WALL)
+            for rng in streams(seed, numbers, _WALL)
         ]
         return stacked(rows, self.model.v_template)
 
     def _photograph(
         self,
         seed: int,
-        indices: Int64[Tensor, "B"],
+        numbers: Int64[Tensor, "B"],
         linear: Float[Tensor, "B H W 3"],
         effects: CameraEffects,
         skin: Float[Tensor, "B 3"],
@@ -222,11 +225,10 @@ class SceneRenderer:
         """Turn light into a picture: lens, tone, spectrum of another scene, sensor, compression; bytes."""
         light = vignette(blur(linear, effects), effects)
         picture = tone(light.flatten(1, 2), effects).view_as(light)
-        rngs = streams(seed, indices, _SPECTRUM)
-        share = stacked(
-            [rng.uniform(0.1, 0.55) * (rng.random() < self.config.spectrum_rate) for rng in rngs], skin
-        )
-        if bool((share > 0).any()):
-            other = self._background(seed, indices, skin, _SPECTRUM)
-            picture = mix_spectra(picture, linear_to_srgb(other), share)
+        rngs = streams(seed, numbers, _SPECTRUM)
+        share = [rng.uniform(0.1, 0.55) * (rng.random() < self.config.spectrum_rate) for rng in rngs]
+        mixed = [i for i, value in enumerate(share) if value > 0]
+        if mixed:
+            other = self._background(seed, numbers[mixed], skin[mixed], _SPECTRUM)
+            picture[mixed] = mix_spectra(picture[mixed], other, stacked(share, skin)[mixed])
         return to_bytes(jpeg(self.noise.add(picture, effects), effects.quality))

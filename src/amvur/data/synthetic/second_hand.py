@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from amvur.data.synthetic.scene import Body, SceneConfig, draw_arms, stacked
@@ -53,15 +53,20 @@ def place_second_hand(
 
 def _draw(rng: np.random.Generator, config: SceneConfig, model: HandModel) -> tuple[object, ...]:
     on = rng.random() < config.second_hand_rate
-    arrays = model.arrays
-    first, second = (
-        named_pose(str(name), arrays.pose_axes, arrays.rest_angles) for name in rng.choice(list(POSES), 2)
-    )
+    names = rng.choice(list(POSES), 2)
     share = rng.uniform(0, 1)
     axis = rng.normal(size=3)
     turn = axis / np.linalg.norm(axis) * rng.uniform(0, np.pi)
     angle, way = rng.uniform(0, 2 * np.pi), rng.uniform(0.08, 0.18)
     shift = [way * np.cos(angle), way * np.sin(angle)]
     mirror = -1.0 if rng.random() < 0.75 else 1.0
-    pose = share * first + (1 - share) * second - arrays.pose_mean
+    pose = _between(model, names, share) if on else np.zeros_like(model.arrays.pose_mean)
     return float(on), mirror, pose, turn, shift, float(rng.random() < 0.3)
+
+
+def _between(model: HandModel, names: np.ndarray, share: float) -> Float64[np.ndarray, "45"]:
+    """Return the hand pose on the way between two named poses; `share` of the first."""
+    arrays = model.arrays
+    first, second = (named_pose(str(name), arrays.pose_axes, arrays.rest_angles) for name in names)
+    pose: np.ndarray = share * first + (1 - share) * second - arrays.pose_mean
+    return pose

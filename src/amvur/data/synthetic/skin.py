@@ -37,7 +37,7 @@ class SkinAtlas:
 
     def at(self, face: Int64[Tensor, "S"], bary: Float[Tensor, "S 3"]) -> Float[Tensor, "S C"]:
         """Return the patterns where barycentrics `bary` of faces `face` lie."""
-        return self.texels[face * _TEXELS**2 + texel_of(bary)]
+        return self.texels.index_select(0, face * _TEXELS**2 + texel_of(bary))
 
 
 @dataclass(frozen=True)

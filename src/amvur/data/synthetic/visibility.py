@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
@@ -11,6 +13,9 @@ from amvur.render import Raster
 _NEIGHBORS = tuple((dx, dy) for dy in (0, -1, 1) for dx in (0, -1, 1))
 _MARGIN_M = 2e-5
 _COVER_M = 1.5e-3
+
+Backend = Literal["auto", "torch", "numba"]
+"""What computes: `"auto"` is numba on a CPU and torch elsewhere; both do the same float64 arithmetic."""
 
 
 def projected(points: Float[Tensor, "B N 3"], intrinsics: Float[Tensor, "B 3 3"]) -> Float64[Tensor, "B N 3"]:
@@ -26,6 +31,8 @@ def blocked_vertices(
     faces: Int64[Tensor, "F 3"],
     intrinsics: Float[Tensor, "B 3 3"],
     count: int,
+    *,
+    backend: Backend = "auto",
 ) -> Bool[Tensor, "B count"]:
     """Mark the first `count` vertices whose ray to the camera meets a face they do not belong to.
 
@@ -33,8 +40,22 @@ def blocked_vertices(
     vertex itself; where all nine lie clearly nearer than the vertex, a face smaller than a pixel may
     have been missed, and the vertex is hidden. A vertex outside the raster counts as free.
     """
-    height, width = raster.mask.shape[1:]
     screen = projected(vertices, intrinsics)
+    if _compiled(backend, faces):
+        from amvur.data.synthetic._visibility_numba import mark_blocked  # numba takes a second to import
+
+        blocked = torch.zeros(len(screen), count, dtype=torch.bool)
+        arrays = (raster.pix_to_face.numpy(), raster.zbuf.numpy(), screen.numpy(), faces.numpy())
+        mark_blocked(*arrays, _MARGIN_M, _COVER_M, blocked.numpy())
+        return blocked
+    return _blocked(raster, screen, faces, count)
+
+
+def _blocked(
+    raster: Raster, screen: Float64[Tensor, "B N 3"], faces: Int64[Tensor, "F 3"], count: int
+) -> Bool[Tensor, "B count"]:
+    """Do the same in plain torch: the reference, for any device."""
+    height, width = raster.mask.shape[1:]
     x, y = screen[:, :count, 0].floor().long(), screen[:, :count, 1].floor().long()
     ids = raster.pix_to_face.flatten(1)
     depth, nearest_corner = screen[..., 2], screen[:, faces, 2].amin(-1)
@@ -62,6 +83,10 @@ def blocked_vertices(
     return covered
 
 
+def _compiled(backend: Backend, like: Tensor) -> bool:
+    return backend == "numba" or (backend == "auto" and like.device.type == "cpu")
+
+
 def nearby_faces(faces: Int64[Tensor, "F 3"], count: int) -> Int64[Tensor, "count K"]:
     """List the faces within three edges of each of the first `count` vertices, padded with -1."""
     around: list[set[int]] = [set() for _ in range(int(faces.max()) + 1)]
@@ -85,6 +110,8 @@ def behind_horizon(
     intrinsics: Float[Tensor, "B 3 3"],
     nearby: Int64[Tensor, "V K"],
     wanted: Bool[Tensor, "B V"] | None = None,
+    *,
+    backend: Backend = "auto",
 ) -> Bool[Tensor, "B V"]:
     """Mark vertices of a closed surface that the surface right beside them hides; only `wanted` ones count.
 
@@ -94,6 +121,15 @@ def behind_horizon(
     a, b, c = vertices.double()[:, faces].unbind(2)
     front = torch.linalg.vecdot(torch.linalg.cross(b - a, c - a), a) < 0
     count = len(nearby)
+    screen = projected(vertices, intrinsics)
+    if _compiled(backend, faces):
+        from amvur.data.synthetic._visibility_numba import mark_behind  # numba takes a second to import
+
+        hidden = torch.zeros(len(vertices), count, dtype=torch.bool)
+        chosen = torch.ones_like(hidden) if wanted is None else wanted
+        arrays = (front.numpy(), screen.numpy(), faces.numpy(), nearby.numpy(), chosen.numpy())
+        mark_behind(*arrays, _MARGIN_M, hidden.numpy())
+        return hidden
     seen, unseen = (torch.zeros(vertices.shape[:2], dtype=torch.bool, device=faces.device) for _ in range(2))
     for mark, chosen in ((seen, front), (unseen, ~front)):
         batch, face = chosen.nonzero(as_tuple=True)
@@ -101,7 +137,6 @@ def behind_horizon(
     hidden = ~seen[:, :count]
     doubtful = (seen & _dilated(unseen, faces))[:, :count]
     image, vertex = (doubtful if wanted is None else doubtful & wanted).nonzero(as_tuple=True)
-    screen = projected(vertices, intrinsics)
     nearest_corner = screen[:, faces, 2].amin(-1)
     candidates = nearby[vertex]
     closer = nearest_corner[image[:, None], candidates.clamp(min=0)] < screen[image, vertex, 2:] - _MARGIN_M

@@ -1,0 +1,256 @@
+"""Trained weights as a folder: `config.json` and safetensors, written whole or not at all, never unpickled.
+
+`config.json`: `{"schema": "amvur-checkpoint/1", "network": {...}, "hand_model": {"name", "sha256"},
+"weights": {"dtype", "files": {NAME: {"bytes", "sha256"}}}, "card": {...}, "calibration": {...}}`.
+A hand model's arrays are never in it: they are non-persistent buffers of the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from uuid import uuid4
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from amvur.errors import ModelFileError, OutputError
+
+SCHEMA = "amvur-checkpoint/1"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+SHARD_BYTES = 15_000_000
+"""A shard of this size stays below 16 MB with its header, which many hosts accept as an ordinary file."""
+
+_PIECE = "::piece"
+_REMEDY = "Copy the whole checkpoint folder again, or train it anew with `amvur train`."
+
+
+class Checkpoint(NamedTuple):
+    """The network's settings, its weights (float32) by name, and all of `config.json`."""
+
+    network: dict[str, Any]
+    state: dict[str, Tensor]
+    config: dict[str, Any]
+
+
+def save_checkpoint(
+    folder: Path | str,
+    network: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    *,
+    hand_model: str,
+    hand_model_sha256: str = "",
+    card: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
+    dtype: Literal["float16", "float32"] = "float32",
+    shard_bytes: int | None = None,
+) -> None:
+    """Write a checkpoint folder under a temporary name and rename it; one that is there is replaced.
+
+    `state` is a network's `state_dict()`. With "float16" only matrices are halved: vectors (norms, biases,
+    running variances) and what would overflow stay float32. `shard_bytes` cuts the weights into files of at
+    most that size. Raises `OutputError` where the folder cannot be written.
+    """
+    folder = Path(folder)
+    staged = folder.with_name(f".{folder.name}.{uuid4().hex[:12]}.tmp")
+    try:
+        staged.mkdir(parents=True)
+        shards = _shards(_stored(state, dtype), shard_bytes)
+        config = {
+            "schema": SCHEMA,
+            "network": dict(network),
+            "hand_model": {"name": hand_model, "sha256": hand_model_sha256},
+            "weights": {"dtype": dtype, "files": {n: _write(staged / n, s) for n, s in shards.items()}},
+            "card": dict(card or {}),
+            "calibration": dict(calibration or {}),
+        }
+        _write_bytes(staged / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+        _exchange(staged, folder)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write the checkpoint {folder}: {error.strerror or error}. "
+            "Free some space, or choose a folder that you may write to."
+        ) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path | str) -> Checkpoint:
+    """Read a checkpoint and check every byte against its `config.json`.
+
+    Raises `ModelFileError` for a missing folder or file, another schema, and a damaged file.
+    """
+    folder = Path(folder)
+    if not folder.exists() and _previous(folder).is_dir():
+        folder = _previous(folder)  # the writer was killed between its two renames
+    config = read_config(folder)
+    state: dict[str, Tensor] = {}
+    for name, entry in config["weights"]["files"].items():
+        state.update(_read_weights(folder / name, entry))
+    floats = {n: t.float() if t.is_floating_point() else t for n, t in _joined(state).items()}
+    return Checkpoint(config["network"], floats, config)
+
+
+def read_config(folder: Path | str) -> dict[str, Any]:
+    """Return the checkpoint's `config.json`; raises `ModelFileError` if it is missing or of another kind."""
+    folder = Path(folder)
+    path = folder / CONFIG
+    if not folder.is_dir():
+        raise ModelFileError(f"Wanted a checkpoint folder, found none at {folder}. Check the path.")
+    if not path.is_file():
+        raise ModelFileError(f"Wanted a checkpoint, found no {CONFIG} in {folder}. {_REMEDY}")
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{path} cannot be read: {error}. {_REMEDY}") from error
+    found = config.get("schema") if isinstance(config, dict) else None
+    if found != SCHEMA:
+        raise ModelFileError(
+            f"{path} has the schema {found!r}, wanted {SCHEMA!r}. Use the version of amvur that wrote it."
+        )
+    if not _is_complete(config):
+        raise ModelFileError(f"{path} lacks the network's settings or its list of weight files. {_REMEDY}")
+    return dict(config)
+
+
+def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: Path | str) -> None:
+    """Copy weights into a network; raises `ModelFileError` listing every name or shape that differs."""
+    wanted = network.state_dict()
+    faults = [f"{name} is missing" for name in wanted if name not in state]
+    faults += [f"{name} is not wanted" for name in state if name not in wanted]
+    for name, tensor in state.items():
+        if name in wanted and tensor.shape != wanted[name].shape:
+            shapes = f"{tuple(wanted[name].shape)}, found {tuple(tensor.shape)}"
+            faults.append(f"{name} wants the shape {shapes}")
+    if faults:
+        more = f" and {len(faults) - 8} more" if len(faults) > 8 else ""
+        raise ModelFileError(
+            f"The weights in {source} do not fit the network: {'; '.join(faults[:8])}{more}. "
+            "Use the configuration and the hand model they were trained with."
+        )
+    network.load_state_dict(dict(state))
+
+
+def _is_complete(config: dict[str, Any]) -> bool:
+    """Say whether all that loading needs is there, and only plain file names are named."""
+    weights = config.get("weights")
+    files = weights.get("files") if isinstance(weights, dict) else None
+    if not isinstance(config.get("network"), dict) or not isinstance(files, dict) or not files:
+        return False
+    return all(
+        Path(name).name == name and isinstance(entry, dict) and {"bytes", "sha256"} <= set(entry)
+        for name, entry in files.items()
+    )
+
+
+def _stored(state: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
+    """Return weights on the CPU in the type they are stored in."""
+    return {name: _converted(tensor.detach().cpu(), dtype).contiguous() for name, tensor in state.items()}
+
+
+def _converted(tensor: Tensor, dtype: str) -> Tensor:
+    """Return one tensor as stored."""
+    if not tensor.is_floating_point():
+        return tensor
+    single = tensor.float()
+    if dtype == "float32" or tensor.ndim < 2:
+        return single
+    half = single.half()
+    return half if bool(torch.isfinite(half).all()) else single
+
+
+def _shards(state: dict[str, Tensor], limit: int | None) -> dict[str, dict[str, Tensor]]:
+    """Distribute weights over files of at most `limit` bytes; a larger tensor is cut along its first axis."""
+    if limit is None:
+        return {WEIGHTS: state}
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in _pieces(state, limit):
+        if shards[-1] and size + tensor.nbytes > limit:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+    return {f"model-{number:05d}.safetensors": shard for number, shard in enumerate(shards, 1)}
+
+
+def _pieces(state: dict[str, Tensor], limit: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield tensors of at most `limit` bytes (or single rows)."""
+    for name, tensor in state.items():
+        if tensor.nbytes <= limit or tensor.ndim == 0:
+            yield name, tensor
+        else:
+            rows = max(1, limit * len(tensor) // tensor.nbytes)
+            for number, piece in enumerate(tensor.split(rows)):
+                yield f"{name}{_PIECE}{number:05d}", piece.contiguous()
+
+
+def _joined(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `_pieces`."""
+    whole: dict[str, list[Tensor]] = {}
+    for name in sorted(state):
+        whole.setdefault(name.partition(_PIECE)[0], []).append(state[name])
+    return {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in whole.items()}
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Write one file of weights; return its entry in the configuration."""
+    data = safetensors.torch.save(tensors)
+    _write_bytes(path, data)
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    """Write a file and put it on the disk."""
+    with path.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _previous(folder: Path) -> Path:
+    """Return where a checkpoint lies for the moment in which it is replaced."""
+    return folder.with_name(f".{folder.name}.previous")
+
+
+def _exchange(staged: Path, folder: Path) -> None:
+    """Put a finished folder in its place; whenever this is interrupted, a whole one can be loaded."""
+    previous = _previous(folder)
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        os.rename(folder, previous)
+    os.rename(staged, folder)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _read_weights(path: Path, entry: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Read one file of weights; raises `ModelFileError` unless it is what was written."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise ModelFileError(
+            f"The checkpoint's weight file {path} cannot be read: {reason}. {_REMEDY}"
+        ) from error
+    if len(data) != entry["bytes"]:
+        raise ModelFileError(
+            f"{path} is truncated or of another checkpoint: {len(data)} bytes, wanted {entry['bytes']}. "
+            f"{_REMEDY}"
+        )
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != entry["sha256"]:
+        raise ModelFileError(
+            f"{path} is damaged: its sha256 is {digest}, wanted {entry['sha256']}. {_REMEDY}"
+        )
+    try:
+        return safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise ModelFileError(f"{path} is no safetensors file ({error}). {_REMEDY}") from error

@@ -1,0 +1,188 @@
+"""What a trained network says of every detected hand, as evidence for the fit.
+
+The network looks at an upright square about each hand, left hands mirrored, and tells joints relative to
+the wrist in view axes (`amvur.geometry.cameras.view_rotation`) and joints in the crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+from torch.distributions import Normal
+
+from amvur.crop import CropTransform
+from amvur.errors import InputError
+from amvur.geometry.cameras import view_rotation
+from amvur.inference.evidence import merge_runs
+from amvur.inference.objective import Evidence, NetworkEvidence
+from amvur.structures import HandDetection, RgbImage
+
+_JOINTS_IN_HAND = 1.1
+"""Sides of the box of a whole hand and of its joints alone: a crop about joints is larger by that."""
+_LEAST_STD_M, _LEAST_STD_CROP = 1e-3, 2e-3
+
+
+@dataclass(frozen=True)
+class FusionSettings:
+    """How a network's word is weighed against the detector's and the prior's.
+
+    `network_scale_3d` and `network_scale_2d` multiply the network's standard deviations. They stand for
+    overconfidence and for errors that joints share: n joints that err as one are worth one, which a factor
+    sqrt(n) says. `crop_scales` are the crops' sides in units of the longer side of the joints' box; the
+    network's answers for several are averaged.
+    """
+
+    network_scale_3d: float = 1.5
+    network_scale_2d: float = 1.5
+    crop_scales: tuple[float, ...] = (1.3,)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot weigh or crop."""
+        values = (self.network_scale_3d, self.network_scale_2d, *self.crop_scales)
+        if not self.crop_scales or not all(np.isfinite(value) and value > 0 for value in values):
+            raise InputError(f"Fusion settings must be finite numbers above 0, found {self}.")
+
+
+class JointNetwork(Protocol):
+    """A network as used here: `amvur.models.network.HandNetwork`, or something like it in tests.
+
+    Called with (B,3,S,S) float32 RGB in [0, 1]; the result's `joints` is a Normal over (B,21,3) metres
+    (wrist at 0, view axes), its `joints_2d` one over (B,21,2) crop units (-1 to 1 over the crop).
+    """
+
+    config: Any
+
+    def __call__(self, images: Float[Tensor, "B 3 S S"]) -> Any:
+        """Return the prediction for right hands."""
+        ...
+
+
+@dataclass(frozen=True)
+class NetworkView:
+    """What the network says of one hand, as a right hand (left ones: in the picture mirrored in x).
+
+    `center_px` is the crop's centre, `joints_2d_px` the joints in pixels; `relative_joints_m` are metres
+    relative to the wrist in view axes. Each with standard deviations.
+    """
+
+    center_px: Float64[np.ndarray, "2"]
+    relative_joints_m: Float64[np.ndarray, "21 3"]
+    relative_joints_std_m: Float64[np.ndarray, "21 3"]
+    joints_2d_px: Float64[np.ndarray, "21 2"]
+    joints_2d_std_px: Float64[np.ndarray, "21 2"]
+
+
+def crop_of(detection: HandDetection, scale: float, size_px: int) -> CropTransform:
+    """Return the square that shows a hand to the network: `scale` times the longer side of its joints' box.
+
+    Without joints the user's box counts, which holds the whole hand.
+    """
+    seen = detection.confidence > 0
+    if seen.any():
+        joints = merge_runs(detection).joints_2d_px[seen]
+        low, high = joints.min(0), joints.max(0)
+    else:
+        low, high = detection.box_xyxy_px[:2], detection.box_xyxy_px[2:]
+        scale = scale / _JOINTS_IN_HAND
+    side = scale * max(float((high - low).max()), 1.0)
+    x, y = (low + high) / 2
+    return CropTransform(float(x), float(y), side, size_px, mirrored=detection.side == "left")
+
+
+def look(
+    network: JointNetwork,
+    image: RgbImage,
+    detections: Sequence[HandDetection],
+    settings: FusionSettings,
+    device: torch.device,
+) -> list[NetworkView | None]:
+    """Run the network once over all hands of a picture; None for a hand whose crop misses the picture.
+
+    Raises `InputError` if the network answers with something that is not finite.
+    """
+    size = int(network.config.image_px)
+    crops = [[crop_of(d, scale, size) for scale in settings.crop_scales] for d in detections]
+    inside = [i for i, own in enumerate(crops) if all(crop.touches(image.shape) for crop in own)]
+    views: list[NetworkView | None] = [None] * len(detections)
+    if not inside:
+        return views
+    pictures = np.stack([crop.warp(image) for i in inside for crop in crops[i]])
+    batch = torch.as_tensor(pictures, device=device).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        prediction = network(batch)
+    relative, relative_std = _numbers(prediction.joints)
+    flat, flat_std = _numbers(prediction.joints_2d)
+    n = len(settings.crop_scales)
+    for row, i in enumerate(inside):
+        part, width = slice(n * row, n * row + n), image.shape[1]
+        pixels = np.stack([_in_picture(c, u, width) for c, u in zip(crops[i], flat[part], strict=True)])
+        sides = np.array([crop.side_px for crop in crops[i]])[:, None, None]
+        pixels_std = np.maximum(flat_std[part], _LEAST_STD_CROP) * sides / 2
+        middle = _in_picture(crops[i][0], np.zeros((1, 2)), width)[0]
+        relative_part = _average(relative[part], np.maximum(relative_std[part], _LEAST_STD_M))
+        views[i] = NetworkView(middle, *relative_part, *_average(pixels, pixels_std))
+    return views
+
+
+def add_network(
+    evidence: Evidence,
+    detections: Sequence[HandDetection],
+    views: Sequence[NetworkView | None],
+    settings: FusionSettings,
+) -> Evidence:
+    """Return evidence with the network's views of the same hands.
+
+    A hand of which only a box is known is then the network's alone: the open palm that stands in for its
+    joints weighs nothing.
+    """
+    terms = [_terms(view, k, settings) for view, k in zip(views, evidence.intrinsics, strict=True)]
+    network = NetworkEvidence(*(torch.stack(column) for column in zip(*terms, strict=True)))
+    box_only = torch.tensor([not d.confidence.any() for d in detections]) & network.present
+    weight = evidence.joints_2d_weight.masked_fill(box_only[:, None], 0.0)
+    return replace(evidence, joints_2d_weight=weight, network=network)
+
+
+def _terms(
+    view: NetworkView | None, intrinsics: Float[Tensor, "3 3"], settings: FusionSettings
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the fields of `NetworkEvidence` for one hand, zeros without a view."""
+    if view is None:
+        shapes = ((21, 3), (21, 3, 3), (21, 2), (21, 2))
+        return tuple(intrinsics.new_zeros(shape) for shape in shapes)  # type: ignore[return-value]
+    turn = view_rotation(intrinsics, torch.as_tensor(view.center_px).to(intrinsics))
+    weight = torch.as_tensor(1 / (settings.network_scale_3d * view.relative_joints_std_m))
+    return (
+        torch.as_tensor(view.relative_joints_m) @ turn,
+        weight[..., None] * turn,
+        torch.as_tensor(view.joints_2d_px),
+        torch.as_tensor(1 / (settings.network_scale_2d * view.joints_2d_std_px)),
+    )
+
+
+def _numbers(distribution: Normal) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation as float64."""
+    mean, std = (x.detach().double().cpu().numpy() for x in (distribution.loc, distribution.scale))
+    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+        raise InputError(
+            "The network's answer has values that are not finite. Its checkpoint is damaged or was saved "
+            "from a training that diverged: use another one, or checkpoint 'none'."
+        )
+    return mean, np.broadcast_to(std, mean.shape)
+
+
+def _in_picture(crop: CropTransform, units: Float[np.ndarray, "N 2"], width: int) -> Float[np.ndarray, "N 2"]:
+    """Take crop units to pixels of the picture, mirrored if the crop is."""
+    points = crop.invert_points((units + 1) / 2 * crop.size_px)
+    moved: np.ndarray = points * [-1, 1] + [width, 0] if crop.mirrored else points
+    return moved
+
+
+def _average(mean: Float[np.ndarray, "n 21 D"], std: Float[np.ndarray, "n 21 D"]) -> tuple[np.ndarray, ...]:
+    """Return mean and standard deviation of the equal mixture of a hand's crops."""
+    return mean.mean(0), np.sqrt((std**2).mean(0) + mean.var(0))

@@ -1,0 +1,112 @@
+"""From a checkpoint's name to a network that is ready to look: loaded, on its device, with its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from amvur.errors import AmvurError, InputError, ModelFileError
+from amvur.inference.calibration import Calibration, calibration_from
+from amvur.inference.network_evidence import FusionSettings, JointNetwork, NetworkView, look
+from amvur.structures import HandDetection, RgbImage
+
+_REMEDY = "Use another checkpoint, or 'none' to fit hands to the detector's joints alone."
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network with what is known of it: how to weigh its word, and its calibration if one was measured.
+
+    `device` is where its weights are; `source` names the checkpoint.
+    """
+
+    network: JointNetwork
+    device: torch.device
+    fusion: FusionSettings = field(default_factory=FusionSettings)
+    calibration: Calibration | None = None
+    source: str = ""
+
+    def look(self, image: RgbImage, detections: Sequence[HandDetection]) -> list[NetworkView | None]:
+        """Return what the network says of every hand: see `amvur.inference.network_evidence.look`."""
+        return look(self.network, image, detections, self.fusion, self.device)
+
+
+def default_checkpoint() -> Path | None:
+    """Return the folder of the checkpoint that ships with the package, None if there is none."""
+    folder = Path(str(files("amvur"))) / "assets" / "default"
+    return folder if (folder / "config.json").is_file() else None
+
+
+def load_trained(choice: str | Path | TrainedNetwork, device: torch.device) -> TrainedNetwork | None:
+    """Return the network behind "none" (None), "default" (the shipped one, or None) or a checkpoint folder.
+
+    Raises an `AmvurError` (mostly `ModelFileError`) that names the folder of a checkpoint that is not there
+    or cannot be used.
+    """
+    if isinstance(choice, TrainedNetwork):
+        return choice
+    if choice == "none":
+        return None
+    folder = default_checkpoint() if choice == "default" else Path(choice)
+    if folder is None:
+        return None
+    return _load(folder, device)
+
+
+def _load(folder: Path, device: torch.device) -> TrainedNetwork:
+    from amvur.checkpoint import load_checkpoint, load_weights
+    from amvur.models.network import NetworkConfig, make_network
+
+    settings, state, config = load_checkpoint(folder)
+    try:
+        network = make_network(NetworkConfig.from_json(settings))
+        fusion = fusion_from(config.get("fusion") or {})
+        measured = config.get("calibration")
+        calibration = calibration_from(measured) if measured else None
+    except AmvurError as error:
+        raise type(error)(f"The checkpoint {folder} cannot be used: {error} {_REMEDY}") from error
+    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
+        raise ModelFileError(
+            f"The checkpoint {folder} describes no network that this version of amvur knows "
+            f"({_first_line(error)}). Use the version that wrote it, or: {_REMEDY}"
+        ) from error
+    load_weights(network, state, folder)
+    _check_hand_model(folder, config, network.hand.arrays.sha256)
+    network = network.to(device).eval().requires_grad_(False)
+    return TrainedNetwork(network, device, fusion, calibration, str(folder))
+
+
+def _check_hand_model(folder: Path, config: Mapping[str, Any], found: str) -> None:
+    """Raise `ModelFileError` if the network was trained with another version of its hand model."""
+    wanted = (config.get("hand_model") or {}).get("sha256")
+    if wanted and wanted != found:
+        raise ModelFileError(
+            f"The checkpoint {folder} was trained with the hand model of sha256 {wanted}, found {found}. "
+            f"Give it the same hand model. {_REMEDY}"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".strip().split("\n", maxsplit=1)[0]
+
+
+def fusion_from(values: Mapping[str, Any]) -> FusionSettings:
+    """Read `FusionSettings` from the checkpoint's section "fusion"; what it does not name has its default.
+
+    Raises `InputError` for values that are no settings; names from later versions are ignored.
+    """
+    known = {f.name for f in fields(FusionSettings)}
+    try:
+        chosen = {
+            name: tuple(float(x) for x in value) if name == "crop_scales" else float(value)
+            for name, value in values.items()
+            if name in known
+        }
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The section fusion must hold numbers, found {dict(values)!r}.") from error
+    return FusionSettings(**chosen)  # type: ignore[arg-type]

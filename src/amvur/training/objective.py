@@ -1,0 +1,186 @@
+"""The objective: the paper's terms (eqs. 3–8), each switchable and weighted, and what we add to them.
+
+Every term is a mean over coordinates, so that weights do not depend on the number of vertices. Terms
+in metres are computed in units of `UNIT_M`. `docs/network.md` maps equations to functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Normal
+
+from amvur.geometry.rotations import matrix_to_axis_angle
+from amvur.hand.prior import HandPrior, make_prior
+from amvur.losses import beta_negative_log_likelihood, camera_error, divergence, negative_log_likelihood
+from amvur.models.network import HandNetwork, Prediction
+from amvur.models.prior_net import apply_camera
+from amvur.training.targets import Targets
+
+UNIT_M = 0.01
+"""Vertices and joints are compared in centimetres: errors of a trained network are near 1."""
+_CROP_UNIT = 0.05
+"""2D joints are compared in 20ths of the crop's half width, for the same reason."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weight a term; 0 switches it off. The first eight are the paper's, the others ours.
+
+    `*_likelihood` is -ln Q(truth), `*_divergence` KL(Q‖P), of vertices, joints and 2D joints (eqs. 3, 5,
+    6), `camera` eq. 4. `prior_*` are squared errors of the prior-net's own output, `rotations` and
+    `betas` of its parameters. `camera_divergence`, `plausible_pose` and `plausible_shape` keep the
+    weakly supervised scheme (eqs. 7, 8) among hands; `prior_joints_2d` makes its prior-net see.
+    """
+
+    vertices_likelihood: float = 1.0
+    vertices_divergence: float = 0.1
+    joints_likelihood: float = 1.0
+    joints_divergence: float = 0.1
+    joints_2d_likelihood: float = 0.5
+    joints_2d_divergence: float = 0.05
+    camera: float = 1.0
+    camera_divergence: float = 0.0
+    prior_vertices: float = 0.0
+    prior_joints: float = 0.0
+    prior_joints_2d: float = 0.0
+    rotations: float = 0.0
+    betas: float = 0.0
+    plausible_pose: float = 0.0
+    plausible_shape: float = 0.0
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """`weak`: only 2D joints and their confidences are looked at. `beta` weighs likelihoods by σ^(2β)
+    without gradient (`beta_negative_log_likelihood`): 0 is the paper's, 0.5 keeps large scales from
+    starving the mean. `pixel_std` is the standard deviation of weak 2D labels in crop units."""
+
+    weak: bool = False
+    beta: float = 0.5
+    pixel_std: float = 0.02
+    weights: Weights = field(default_factory=Weights)
+
+
+class Objective:
+    """Sums the weighted terms of a prediction against its targets."""
+
+    def __init__(self, config: ObjectiveConfig, network: HandNetwork) -> None:
+        """Prepare the hand prior of the weak scheme for the network's hand model."""
+        self.config = config
+        self._hand = network.hand
+
+    def __call__(
+        self,
+        prediction: Prediction,
+        targets: Targets,
+        step: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Return the loss and its unweighted terms; `generator` draws the weak scheme's samples."""
+        if self.config.weak:
+            terms = self._weak(prediction, targets, generator)
+        else:
+            terms = self._supervised(prediction, targets)
+        weights = vars(self.config.weights)
+        total = sum((weights[name] * value for name, value in terms.items() if weights[name]), 0.0)
+        return torch.as_tensor(total), terms
+
+    def _supervised(self, p: Prediction, t: Targets) -> dict[str, Tensor]:
+        beta = self.config.beta
+        confidence = t.joint_confidence[..., None].expand_as(t.joints_2d)
+        vertices, joints = scaled(p.vertices, UNIT_M), scaled(p.joints, UNIT_M)
+        flat = scaled(p.joints_2d, _CROP_UNIT)
+        prior_vertices, prior_joints = scaled(p.prior_vertices, UNIT_M), scaled(p.prior_joints, UNIT_M)
+        prior_flat = scaled(p.prior_joints_2d, _CROP_UNIT)
+        likelihood = beta_negative_log_likelihood if beta else negative_log_likelihood
+        options = {"beta": beta} if beta else {}
+        joined = p.vertices is not p.prior_vertices
+        terms = {
+            "vertices_likelihood": likelihood(vertices, t.vertices / UNIT_M, **options).mean(),
+            "joints_likelihood": likelihood(joints, t.joints / UNIT_M, **options).mean(),
+            "joints_2d_likelihood": weighted_mean(
+                likelihood(flat, t.joints_2d / _CROP_UNIT, **options), confidence
+            ),
+            "camera": camera_error(p.hand.camera.loc, t.camera).mean(),
+            "prior_vertices": absolute(prior_vertices.loc, t.vertices / UNIT_M).mean(),
+            "prior_joints": absolute(prior_joints.loc, t.joints / UNIT_M).mean(),
+            "prior_joints_2d": weighted_mean(absolute(prior_flat.loc, t.joints_2d / _CROP_UNIT), confidence),
+            "rotations": (p.hand.rotations - t.rotations).square().mean(),
+            "betas": (p.hand.betas - t.betas).square().mean(),
+        }
+        if joined:
+            terms["vertices_divergence"] = divergence(vertices, prior_vertices).mean()
+            terms["joints_divergence"] = divergence(joints, prior_joints).mean()
+            terms["joints_2d_divergence"] = divergence(flat, prior_flat).mean()
+        return terms
+
+    def _weak(self, p: Prediction, t: Targets, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Return eqs. 7–8: samples of vertices and camera must explain the 2D joints, and stay near P."""
+        confidence = t.joint_confidence[..., None].expand_as(t.joints_2d)
+        label = torch.where(confidence > 0, t.joints_2d, 0)
+        vertices = drawn(p.vertices, generator)
+        joints = self._hand.joint_regressor @ vertices
+        camera = drawn(p.hand.camera, generator)
+        flat = apply_camera(joints - joints[:, :1], camera)
+        spread = Normal(flat, torch.full_like(flat, self.config.pixel_std), validate_args=False)
+        prior_flat = p.prior_joints_2d.loc
+        terms = {
+            "joints_2d_likelihood": weighted_mean(
+                negative_log_likelihood(scaled(spread, _CROP_UNIT), label / _CROP_UNIT), confidence
+            ),
+            "camera_divergence": divergence(p.hand.camera, _usual_camera(p.hand.camera)).mean(),
+            "prior_joints_2d": weighted_mean(
+                absolute(prior_flat / _CROP_UNIT, label / _CROP_UNIT), confidence
+            ),
+            "plausible_pose": self._pose_cost(p),
+            "plausible_shape": p.hand.betas.square().mean(),
+        }
+        if p.vertices is not p.prior_vertices:
+            prior_joints = scaled(p.prior_joints, UNIT_M)
+            terms["vertices_divergence"] = divergence(
+                scaled(p.vertices, UNIT_M), scaled(p.prior_vertices, UNIT_M)
+            ).mean()
+            terms["joints_divergence"] = divergence(scaled(p.joints, UNIT_M), prior_joints).mean()
+        return terms
+
+    def _pose_cost(self, p: Prediction) -> Float[Tensor, ""]:
+        """Return the anatomical prior's squared residuals, soft limits included, per angle."""
+        prior: HandPrior = make_prior(self._hand)
+        angles = prior.angles(matrix_to_axis_angle(p.hand.rotations[:, 1:]))
+        offset = angles - prior.mean
+        cost = ((offset @ prior.precision) * offset).sum(-1)
+        over = (angles - prior.upper).clamp_min(0) + (prior.lower - angles).clamp_min(0)
+        return (cost + (over / prior.limit_scale).square().sum(-1)).mean() / angles.shape[-1]
+
+
+def scaled(distribution: Normal, unit: float) -> Normal:
+    """Return a distribution in another unit."""
+    return Normal(distribution.loc / unit, distribution.scale / unit, validate_args=False)
+
+
+def drawn(distribution: Normal, generator: torch.Generator | None) -> Tensor:
+    """Draw one sample with gradients to mean and scale (reparameterisation)."""
+    loc = distribution.loc
+    noise = torch.randn(loc.shape, generator=generator, device=loc.device, dtype=loc.dtype)
+    return loc + distribution.scale * noise
+
+
+def weighted_mean(values: Float[Tensor, "*shape"], weight: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Return the weighted mean; what weighs nothing may be anything, NaN too."""
+    kept = torch.where(weight > 0, values, torch.zeros_like(values))
+    return (kept * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+def absolute(a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return a smooth absolute difference: quadratic below 0.1, linear above (Huber)."""
+    return torch.nn.functional.smooth_l1_loss(a, b, beta=0.1, reduction="none")
+
+
+def _usual_camera(like: Normal) -> Normal:
+    """Return the prior of the weak camera: a hand that fills about half of the crop, near its middle."""
+    scale = like.scale.new_tensor([0.4, 0.5, 0.5]).expand_as(like.scale)
+    return Normal(torch.zeros_like(like.loc), scale, validate_args=False)
