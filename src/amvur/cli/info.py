@@ -22,6 +22,7 @@ def run_info() -> int:
         "devices": _devices(),
         "hand models": f"open ({_open_hand()}); or --hand-model FILE.pkl (MANO)",
         "detector": f"mediapipe {_version('mediapipe')}; or --detector FILE.task, or none with --box",
+        "network": f"{_default_network()}; or --checkpoint DIR, or none",
     }
     width = max(map(len, lines))
     for key, text in lines.items():
@@ -48,6 +49,23 @@ def _devices() -> str:
     if torch.cuda.is_available():
         names += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
     return ", ".join(names)
+
+
+def _default_network() -> str:
+    """Return which network takes part by default, or why it cannot be used."""
+    from amvur.errors import ModelFileError
+    from amvur.inference.trained import default_checkpoint
+
+    folder = default_checkpoint()
+    if folder is None:
+        return "none is shipped (hands are fitted to the detector's joints)"
+    from amvur.checkpoint import read_config
+
+    try:
+        config = read_config(folder)
+    except ModelFileError as error:
+        return str(error)
+    return f"default ({config['network'].get('backbone', 'unknown backbone')})"
 
 
 def _open_hand() -> str:

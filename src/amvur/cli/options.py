@@ -98,5 +98,71 @@ class Synthesize:
 
 
 @dataclass(frozen=True)
+class Evaluate:
+    """Score a prediction file exactly as the official evaluation of a dataset does.
+
+    Prints one JSON object with the official keys: mean errors in centimetres, areas and F-scores from
+    0 to 1. Needs the dataset's published evaluation ground truth.
+    """
+
+    protocol: Literal["freihand", "ho3d"]
+    """Whose evaluation: FreiHAND's, or that of HO3D v2 and v3."""
+    predictions: Annotated[Path, arg(metavar="pred.json|pred.zip")]
+    """The predictions, [joints, vertices] of all samples in the dataset's order."""
+    ground_truth: Annotated[Path, arg(metavar="DIR")]
+    """The folder with evaluation_xyz.json and evaluation_verts.json."""
+    output: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Write the scores to this file too."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a network on synthetic hands.
+
+    Writes last/ (the weights, a checkpoint folder), state.pt (to go on from) and log.csv into the output
+    folder; a killed run is continued by the same command with --resume.
+    """
+
+    output: Path
+    """Folder of the run; made if missing."""
+    preset: str = "default"
+    """Name of the settings; a wrong one lists them all."""
+    resume: bool = False
+    """Go on with the run in the output folder; begins one where there is none."""
+    steps: int | None = None
+    """Number of steps; the preset's by default."""
+    batch_size: int | None = None
+    """Pictures a step, over all devices together."""
+    max_seconds: float | None = None
+    """Time of the whole run, resumed parts included: it ends then, and the learning rate follows."""
+    stop_after: float | None = None
+    """Pause after so many seconds, to be continued with --resume."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    devices: int = 1
+    """Processes (GPUs) on every machine."""
+    nodes: int = 1
+    """Number of machines."""
+    workers: int = 0
+    """Processes that render pictures, for each device; 0 renders in the training process."""
+    pool_size: int | None = None
+    """Pictures kept to be drawn from."""
+    held_out: int | None = None
+    """Pictures of another seed on which the network is measured meanwhile."""
+    keep_pool: bool = False
+    """Save the pictures in the output folder too, so that a restart need not render them again."""
+    seed: int | None = None
+    """What pictures and first weights depend on."""
+    hand_model: str | None = None
+    """open, or the path of your own MANO file (.pkl)."""
+    backgrounds: Path | None = None
+    """A folder with photographs to put behind the hands; otherwise backgrounds are drawn."""
+    pretrained: bool = False
+    """Begin with timm's weights of the backbone (downloaded)."""
+    data: Path | None = None
+    """Reserved for folders of real pictures; only synthetic hands can be trained on now."""
+
+
+@dataclass(frozen=True)
 class Info:
     """Print versions, devices, hand models, detector and licences."""

@@ -58,9 +58,9 @@ class SceneConfig:
     wall_shadow_rate: float = 0.3
     motion_blur_rate: float = 0.2
     defocus_rate: float = 0.15
-    noise_std: Range = (0.002, 0.035)
+    noise_std: Range = (0.002, 0.022)
     jpeg_rate: float = 0.7
-    jpeg_quality: tuple[int, int] = (25, 95)
+    jpeg_quality: tuple[int, int] = (35, 95)
     grayscale_rate: float = 0.02
     supersampling: int = 2
     chunk: int | None = None

@@ -1,0 +1,1 @@
+"""Training the network: sample pool, augmentation, objective, loop."""

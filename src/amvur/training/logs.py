@@ -1,0 +1,97 @@
+"""What a run leaves to be read: a CSV table that grows line by line, TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from amvur.errors import OutputError
+
+COLUMNS = (
+    "step",
+    "loss",
+    "learning_rate",
+    "seconds",
+    "images_per_s",
+    "pool",
+    "skipped",
+    "held_out_pa_mpjpe_mm",
+)
+
+
+class RunLog:
+    """Rows of numbers in `log.csv`, and the same as TensorBoard scalars under `tensorboard/`."""
+
+    def __init__(self, folder: Path, resumed_step: int = 0) -> None:
+        """Go on with the table of `folder`; rows after `resumed_step` are of steps done again: dropped.
+
+        Raises `OutputError` where it cannot be written.
+        """
+        self.path = folder / "log.csv"
+        self._columns: list[str] = []
+        self._board = _make_board(folder, resumed_step)
+        if self.path.exists():
+            self._keep_until(resumed_step)
+
+    def write(self, row: Mapping[str, float | int]) -> None:
+        """Append a row; its names beyond `COLUMNS` become columns when the table is begun."""
+        if not self._columns:
+            self._columns = [*COLUMNS, *(name for name in row if name not in COLUMNS)]
+            self._append(self._columns)
+        self._append([_text(row.get(name)) for name in self._columns])
+        if self._board is not None:
+            for name, value in row.items():
+                if name != "step":
+                    self._board.add_scalar(name, value, int(row["step"]))
+            self._board.flush()
+
+    def close(self) -> None:
+        """Close TensorBoard's file."""
+        if self._board is not None:
+            self._board.close()
+
+    def _append(self, values: Sequence[str]) -> None:
+        """Add a line to the table."""
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(values)
+        try:
+            with self.path.open("a", newline="") as stream:
+                stream.write(line.getvalue())
+        except OSError as error:
+            raise OutputError(f"Cannot write {self.path}: {error.strerror or error}.") from error
+
+    def _keep_until(self, step: int) -> None:
+        """Drop rows after `step`, and half a row that a killed run left."""
+        with self.path.open(newline="") as stream:
+            rows = list(csv.reader(stream))
+        if not rows or rows[0][:1] != ["step"]:
+            self.path.unlink()
+            return
+        self._columns = rows[0]
+        kept = [
+            row for row in rows[1:] if len(row) == len(rows[0]) and row[0].isdigit() and int(row[0]) <= step
+        ]
+        staged = self.path.with_name(".log.csv.tmp")
+        with staged.open("w", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([self._columns, *kept])
+        os.replace(staged, self.path)
+
+
+def _text(value: float | int | None) -> str:
+    """Return a number with six digits; nothing for what was not measured."""
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def _make_board(folder: Path, step: int) -> Any:
+    """Return TensorBoard's writer, None where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)

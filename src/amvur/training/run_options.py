@@ -1,0 +1,113 @@
+"""What is trained, where and how long, and how it ended; Fabric made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from amvur.errors import AmvurError, InputError
+from amvur.hand.model import HandModel
+from amvur.training.augment import AugmentConfig
+from amvur.training.config import TrainingConfig
+from amvur.training.targets import Targets
+
+try:
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+except ImportError:  # the same code inside the larger package
+    from lightning.fabric import Fabric
+    from lightning.fabric.strategies import DDPStrategy
+
+
+class Loss(Protocol):
+    """What `Objective` is to the loop."""
+
+    def __call__(
+        self, prediction: Any, targets: Targets, step: int, generator: torch.Generator | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its terms."""
+        ...
+
+
+class TrainingError(AmvurError):
+    """A run cannot go on."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is trained: network, its configuration in JSON's types, hand model and objective."""
+
+    network: nn.Module
+    network_config: dict[str, Any]
+    image_px: int
+    hand: HandModel
+    objective: Loss
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and how long to run.
+
+    `device` "auto" takes a GPU where there is one. `max_seconds` limits the whole run, resumed parts
+    included, and the learning rate follows it; `stop_after_s` only pauses this part. `threaded` lets a
+    thread fill the pool, which with `replace_pictures` never ends (faster, not reproducible; None: on a
+    GPU); `keep_pool` saves it in the folder. `augment` None switches augmentation off. `show_progress`
+    None: on a terminal. `card` goes into the checkpoint.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    workers: int = 0
+    resume: bool = False
+    max_seconds: float | None = None
+    stop_after_s: float | None = None
+    threaded: bool | None = None
+    replace_pictures: bool = True
+    keep_pool: bool = False
+    augment: AugmentConfig | None = field(default_factory=AugmentConfig)
+    show_progress: bool | None = None
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended; `held_out_mm` is the averaged network's PA-MPJPE (known to the first process)."""
+
+    step: int
+    seconds: float
+    skipped: int
+    held_out_mm: float | None
+    finished: bool
+
+
+def make_fabric(run: RunOptions, config: TrainingConfig) -> Fabric:
+    """Start the run's processes; raises `InputError` for a device that is not there."""
+    has_gpu = torch.cuda.is_available()
+    if run.device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device wants auto, cpu or cuda, found {run.device!r}.")
+    if run.device == "cuda" and not has_gpu:
+        raise InputError("--device cuda: torch finds no GPU here. Use --device cpu, or install a driver.")
+    on_gpu = has_gpu and run.device != "cpu"
+    if on_gpu and run.devices > torch.cuda.device_count():
+        raise InputError(f"--devices {run.devices}: there are {torch.cuda.device_count()} GPUs here.")
+    precision = ("bf16-mixed" if on_gpu else "32-true") if config.precision == "auto" else config.precision
+    if precision == "bf16-mixed" and not on_gpu:
+        raise InputError("bf16-mixed on a CPU is many times slower than 32-true. Use precision auto.")
+    strategy: Any = run.strategy
+    if run.devices * run.nodes > 1 and strategy in ("auto", "ddp"):
+        # some settings of the network leave a part without gradient; batch norms stay each process's own
+        strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+    fabric = Fabric(
+        accelerator="cuda" if on_gpu else "cpu",
+        devices=run.devices,
+        num_nodes=run.nodes,
+        strategy=strategy,
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
