@@ -20,7 +20,9 @@ def make_head(dtype=torch.float64, vertices=60, **options):
     torch.manual_seed(0)
     template = torch.randn(vertices, 3) * 0.05
     joints = torch.randn(21, 3) * 0.05
-    head = AmvurHead(template, joints, AmvurConfig(feature_width=32, hidden=16, position_unit_m=0.1, **options)).to(dtype)
+    head = AmvurHead(
+        template, joints, AmvurConfig(feature_width=32, hidden=16, position_unit_m=0.1, **options)
+    ).to(dtype)
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return head
