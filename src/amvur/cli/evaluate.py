@@ -1,29 +1,50 @@
-"""`amvur evaluate`: the official scores of a prediction file."""
+"""`amvur evaluate`: a network on a data set in two loops, or the official scores of a prediction file."""
 
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from amvur.cli.checks import check_output
 from amvur.cli.options import Evaluate
 from amvur.errors import InputError
 
+if TYPE_CHECKING:
+    from amvur.evaluation.export import Subject
+    from amvur.evaluation.pictures import PictureSource
+    from amvur.evaluation.prediction_files import PredictionFolder
+
+RESULTS = "results.json"
+SYNTH = "synth-v1"
+
+_OF_FILES = ("protocol", "predictions", "ground_truth")
+_SHARED = (*_OF_FILES, "output")
+
 
 def run_evaluate(options: Evaluate) -> int:
-    """Print the scores as one JSON object, write them where asked to, and return 0.
+    """Score a network or a prediction file, print the result and return 0.
 
-    Raises `InputError` for files that cannot be scored and `OutputError` if the scores cannot be written.
+    Raises `InputError` for files and options that cannot be used, `ModelFileError` for a checkpoint that
+    cannot, and `OutputError` if something cannot be written or belongs to another configuration.
     """
-    if not options.ground_truth.is_dir():
-        raise InputError(
-            f"--ground-truth wants a folder with evaluation_xyz.json and evaluation_verts.json, found no "
-            f"folder at {options.ground_truth}. Check the path."
-        )
-    if options.output is not None:
-        _check_file(options.output)
-    from amvur.evaluation.official import evaluate_files
+    return _run_files(options) if options.protocol is not None else _run_network(options)
 
-    scores = evaluate_files(options.predictions, options.ground_truth, options.protocol)
+
+def _run_files(options: Evaluate) -> int:
+    """Print the official scores as one JSON object; likely mistakes in the file go to stderr."""
+    predictions, ground_truth = _check_files(options)
+    from amvur.evaluation.hints import find_hints
+    from amvur.evaluation.official import evaluate_hands, read_files
+
+    assert options.protocol is not None
+    hands = read_files(predictions, ground_truth)
+    for hint in find_hints(*hands, options.protocol):
+        print(f"amvur: {predictions}: {hint}", file=sys.stderr)
+    scores = evaluate_hands(*hands, options.protocol)
     text = json.dumps(scores, indent=1, allow_nan=False)
     if options.output is not None:
         from amvur.export.files import write_file
@@ -33,10 +54,157 @@ def run_evaluate(options: Evaluate) -> int:
     return 0
 
 
-def _check_file(path: Path) -> None:
-    """Raise an error at once, not after the work, if the scores cannot be written."""
-    from amvur.cli.checks import check_output
+def _run_network(options: Evaluate) -> int:
+    """Export predictions, write a submission where asked to, score and print."""
+    output = _check_network(options)
+    from tqdm import tqdm
 
+    from amvur.evaluation.export import ExportSettings, export_predictions
+
+    subject = _load_subject(options)
+    source = _open_source(options)
+    if options.submission is not None:
+        _check_submission(subject, source)
+    settings = ExportSettings(options.limit, options.batch_size, not options.joints_only)
+    total = min(len(source), options.limit or len(source))
+    # disable=None: a bar on a terminal only
+    with tqdm(total=total, unit="picture", disable=None, leave=False) as bar:
+        folder = export_predictions(subject, source, output, settings, bar.update)
+    if options.submission is not None:
+        from amvur.evaluation.submission import submit_predictions
+
+        submit_predictions(options.submission, folder, source)
+    results = _score(folder, output / RESULTS)
+    if options.json:
+        print(json.dumps(results, indent=1, allow_nan=False))
+    else:
+        from amvur.evaluation.table import table_of
+
+        print(table_of(results))
+        print(f"results in {output / RESULTS}")
+    return 0
+
+
+def _score(folder: PredictionFolder, path: Path) -> dict[str, Any]:
+    """Score exported predictions and write the results."""
+    from amvur.evaluation.results import results_of
+    from amvur.evaluation.scoring import gather_errors
+    from amvur.export.files import write_file
+
+    results = results_of(gather_errors(folder.read()), folder.configuration)
+    write_file(path, f"{json.dumps(results, indent=1, allow_nan=False)}\n".encode())
+    return results
+
+
+def _load_subject(options: Evaluate) -> Subject:
+    """Load the checkpoint (seconds)."""
+    from amvur.evaluation.subjects import load_subject
+    from amvur.inference.reconstructor import choose_device
+    from amvur.inference.trained import default_checkpoint
+
+    assert options.checkpoint is not None
+    folder = default_checkpoint() if options.checkpoint == "default" else Path(options.checkpoint)
+    if folder is None:
+        raise InputError(
+            "No checkpoint ships with this version of amvur. Give a folder that `amvur train` wrote: "
+            "--checkpoint DIR/last."
+        )
+    return load_subject(folder, choose_device(options.device), options.hand_model)
+
+
+def _open_source(options: Evaluate) -> PictureSource:
+    """Open the data set; the cache of synth-v1 is rendered here where it is missing."""
+    from amvur.evaluation.synthetic_sources import ShardSource, open_benchmark
+
+    assert options.data is not None
+    if options.data == SYNTH:
+        return open_benchmark(options.cache, options.workers)
+    path = Path(options.data)
+    if not path.exists():
+        raise InputError(f"--data wants {SYNTH} or the folder of a data set, found nothing at {path}.")
+    if (path / "manifest.json").is_file():
+        return ShardSource(path)
+    from amvur.evaluation.real_sources import RealSource
+
+    try:
+        # by name: a checkout may lack the readers, and synthetic hands need none
+        readers = import_module("amvur.data.real")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{path} is no folder of `amvur synthesize` (no manifest.json), and this version of amvur has no "
+            f"readers of photographs. Give {SYNTH} or such a folder."
+        ) from error
+    return RealSource(readers.open_dataset(path, options.split), path)
+
+
+def _check_submission(subject: Subject, source: PictureSource) -> None:
+    """Raise `InputError` before the work if no online evaluation would take its result."""
+    from amvur.evaluation.submission import check_mano
+
+    if source.protocol not in ("freihand", "ho3d"):
+        raise InputError(
+            "--submission wants a data set with an online evaluation (FreiHAND or HO3D), found "
+            f"{source.name}."
+        )
+    check_mano(subject.num_vertices)
+
+
+def _check_files(options: Evaluate) -> tuple[Path, Path]:
+    """Return predictions and ground truth; raises `InputError` for options that do not go together."""
+    missing = [name for name in _OF_FILES if getattr(options, name) is None]
+    default = {field.name: field.default for field in fields(Evaluate)}
+    wrong = [
+        name for name, value in default.items() if name not in _SHARED and getattr(options, name) != value
+    ]
+    if missing or wrong:
+        told = [f"{_flags(missing)} missing"] * bool(missing) + [f"{_flags(wrong)} of no use"] * bool(wrong)
+        raise InputError(
+            f"To score a file: --protocol, --predictions and --ground-truth; {', '.join(told)}. "
+            "To score a network: --checkpoint, --data and --output."
+        )
+    assert options.predictions is not None
+    assert options.ground_truth is not None
+    if not options.ground_truth.is_dir():
+        raise InputError(
+            f"--ground-truth wants a folder with evaluation_xyz.json and evaluation_verts.json, found no "
+            f"folder at {options.ground_truth}. Check the path."
+        )
+    if options.output is not None:
+        _check_file(options.output)
+    return options.predictions, options.ground_truth
+
+
+def _check_network(options: Evaluate) -> Path:
+    """Return the output folder; raises `InputError` for options that cannot work."""
+    missing = [name for name in ("checkpoint", "data", "output") if getattr(options, name) is None]
+    wrong = [name for name in _OF_FILES if getattr(options, name) is not None]
+    if missing or wrong:
+        told = [f"{_flags(missing)} missing"] * bool(missing) + [f"{_flags(wrong)} of no use"] * bool(wrong)
+        raise InputError(
+            f"To score a network: --checkpoint, --data and --output; {', '.join(told)}. "
+            "To score a file: --protocol, --predictions and --ground-truth."
+        )
+    for name, low in (("limit", 1), ("batch_size", 1), ("workers", 0)):
+        value = getattr(options, name)
+        if value is not None and value < low:
+            raise InputError(f"--{name.replace('_', '-')} wants at least {low}, found {value}.")
+    if options.cache is not None and options.data != SYNTH:
+        raise InputError(f"--cache is for --data {SYNTH} only, found --data {options.data}. Leave it out.")
+    if options.submission is not None:
+        if options.joints_only or options.limit is not None:
+            raise InputError("--submission needs all samples with vertices: no --joints-only, no --limit.")
+        _check_file(options.submission, "--submission wants the name of a zip")
+    assert options.output is not None
+    check_output(options.output)
+    return options.output
+
+
+def _check_file(path: Path, wanted: str = "--output wants a file for the scores") -> None:
+    """Raise an error at once, not after the work, if a file cannot be written."""
     if path.is_dir():
-        raise InputError(f"--output wants a file for the scores, found the folder {path}. Name a file in it.")
+        raise InputError(f"{wanted}, found the folder {path}. Name a file in it.")
     check_output(path.parent)
+
+
+def _flags(names: list[str]) -> str:
+    return ", ".join("--" + name.replace("_", "-") for name in names)

@@ -99,20 +99,48 @@ class Synthesize:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a prediction file exactly as the official evaluation of a dataset does.
+    """Score a trained network on a data set, or any method's prediction file as the official evaluations do.
 
-    Prints one JSON object with the official keys: mean errors in centimetres, areas and F-scores from
-    0 to 1. Needs the dataset's published evaluation ground truth.
+    A network: --checkpoint DIR --data synth-v1|FOLDER --output DIR. Predictions are exported first, then
+    scored; the same command again goes on with an interrupted export or scores anew. Writes results.json
+    and prints a table.
+
+    A file: --protocol freihand|ho3d --predictions FILE --ground-truth DIR. Prints one JSON object with the
+    official keys: mean errors in centimetres, areas and F-scores from 0 to 1.
     """
 
-    protocol: Literal["freihand", "ho3d"]
-    """Whose evaluation: FreiHAND's, or that of HO3D v2 and v3."""
-    predictions: Annotated[Path, arg(metavar="pred.json|pred.zip")]
+    checkpoint: str | None = None
+    """default, or a folder with trained weights."""
+    data: Annotated[str | None, arg(metavar="synth-v1|FOLDER")] = None
+    """synth-v1, or the folder of FreiHAND, HO3D v2 or v3, own labels, or of `amvur synthesize`."""
+    split: str = "evaluation"
+    """Which part of the data set: evaluation or training."""
+    output: Annotated[Path | None, arg(metavar="DIR|FILE")] = None
+    """Folder of predictions and results; with --protocol a file for the scores."""
+    limit: int | None = None
+    """Take the first samples only."""
+    batch_size: int = 32
+    """Pictures that the network sees at once."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    hand_model: str | None = None
+    """Path of the MANO file that the network was trained with, if it was moved since."""
+    joints_only: bool = False
+    """Export and score no vertices."""
+    cache: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Render synth-v1 once into this folder, for this and other checkpoints (0.3 GB)."""
+    workers: int = 0
+    """Processes that render the cache; 0 renders in this one."""
+    submission: Annotated[Path | None, arg(metavar="pred.zip")] = None
+    """Also write what the data set's online evaluation accepts (MANO networks only)."""
+    json: bool = False
+    """Print results.json instead of the table."""
+    protocol: Literal["freihand", "ho3d"] | None = None
+    """Whose official evaluation of a file: FreiHAND's, or that of HO3D v2 and v3."""
+    predictions: Annotated[Path | None, arg(metavar="pred.json|pred.zip")] = None
     """The predictions, [joints, vertices] of all samples in the dataset's order."""
-    ground_truth: Annotated[Path, arg(metavar="DIR")]
+    ground_truth: Annotated[Path | None, arg(metavar="DIR")] = None
     """The folder with evaluation_xyz.json and evaluation_verts.json."""
-    output: Annotated[Path | None, arg(metavar="FILE")] = None
-    """Write the scores to this file too."""
 
 
 @dataclass(frozen=True)

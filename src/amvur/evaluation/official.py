@@ -70,8 +70,13 @@ def evaluate_files(predictions: Path, ground_truth: Path, protocol: Protocol) ->
     `predictions`: pred.json or a zip that holds it (or a folder with one of them); `ground_truth`: the
     folder with evaluation_xyz.json and evaluation_verts.json. Raises `InputError`.
     """
+    return evaluate_hands(*read_files(predictions, ground_truth), protocol)
+
+
+def read_files(predictions: Path, ground_truth: Path) -> tuple[HandSet, HandSet]:
+    """Return predictions and ground truth: see `evaluate_files`."""
     truth = read_truth(ground_truth)
-    return evaluate_hands(read_predictions(predictions, len(truth.joints)), truth, protocol)
+    return read_predictions(predictions, len(truth.joints)), truth
 
 
 def evaluate_hands(prediction: HandSet, truth: HandSet, protocol: Protocol) -> dict[str, float]:

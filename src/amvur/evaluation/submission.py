@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
-from uuid import uuid4
+from typing import Literal, cast
 
 import numpy as np
 from jaxtyping import Float
 
 from amvur.data.joint_orders import flip_opengl, joints_to_dataset
-from amvur.errors import InputError, OutputError
+from amvur.errors import InputError
 from amvur.evaluation.files import VERTICES
+from amvur.evaluation.pictures import PictureSource
+from amvur.evaluation.prediction_files import PredictionFolder
+from amvur.evaluation.whole_files import whole_file
 
 FREIHAND_COUNT = 3960
 HO3D_V2_COUNT = 11524
@@ -53,13 +53,36 @@ def write_submission(
     _write_zip(path, joints_to_dataset(joints, protocol), vertices)
 
 
+def submit_predictions(path: Path, folder: PredictionFolder, source: PictureSource) -> None:
+    """Write exported predictions of a data set's evaluation pictures as a submission: see `write_submission`.
+
+    Raises also `InputError` for hands whose place before the camera is not known.
+    """
+    parts = [estimates for _, estimates in folder.read()]
+    joints, vertices, placed = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("joints", "vertices", "placed")
+    )
+    if not placed.all():
+        raise InputError(
+            f"{source.name} gives neither camera nor wrist of {np.sum(~placed)} samples, so that their "
+            "place is not known, which the online evaluations want."
+        )
+    protocol = cast(Literal["freihand", "ho3d"], source.protocol)
+    write_submission(path, joints, vertices, protocol, evaluation_list=source.evaluation_list)
+
+
+def check_mano(num_vertices: int) -> None:
+    """Raise `InputError` unless meshes have MANO's number of vertices."""
+    if num_vertices != VERTICES:
+        raise InputError(
+            f"The online evaluations take MANO's {VERTICES} vertices, found {num_vertices}. Train and "
+            "reconstruct with a MANO hand model (--hand-model MANO_RIGHT.pkl)."
+        )
+
+
 def _check_count(joints: np.ndarray, vertices: np.ndarray, protocol: str, listed: Path | None) -> None:
     """Raise `InputError` unless the numbers of samples and vertices are the evaluation's."""
-    if vertices.shape[1] != VERTICES:
-        raise InputError(
-            f"The online evaluations take MANO's {VERTICES} vertices, found {vertices.shape[1]}. "
-            "Reconstruct with a MANO hand model (--hand-model MANO_RIGHT.pkl)."
-        )
+    check_mano(vertices.shape[1])
     if len(joints) != len(vertices):
         raise InputError(
             f"Joints of {len(joints)} samples but vertices of {len(vertices)}. Give both of every sample."
@@ -106,23 +129,12 @@ def _check_points(what: str, points: Float[np.ndarray, "S N 3"]) -> None:
 
 def _write_zip(path: Path, joints: np.ndarray, vertices: np.ndarray) -> None:
     """Write pred.json into a zip, sample by sample, under a temporary name first."""
-    temporary = path.with_name(f".amvur-{uuid4().hex[:12]}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(temporary, "w") as archive:
-            entry = zipfile.ZipInfo("pred.json", _FIXED_TIME)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w", force_zip64=True) as file:
-                for text in _json_parts(joints, vertices):
-                    file.write(text.encode("ascii"))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write {path}: {error.strerror or error}. Choose another place or free some space."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        entry = zipfile.ZipInfo("pred.json", _FIXED_TIME)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        with archive.open(entry, "w", force_zip64=True) as file:
+            for text in _json_parts(joints, vertices):
+                file.write(text.encode("ascii"))
 
 
 def _json_parts(joints: np.ndarray, vertices: np.ndarray) -> Iterator[str]:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from amvur.errors import InputError
+from amvur.models.features import Features
+from amvur.models.landmark_backbone import LANDMARK_BACKBONE, LandmarkBackbone
 
 # The statistics that timm's weights expect; harmless for weights trained from nothing.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Features:
-    """The pooled feature F of every picture and the map F_map behind the first stage of convolutions."""
-
-    pooled: Float[Tensor, "B D"]
-    shallow: Float[Tensor, "B C h w"]
 
 
 class Backbone(nn.Module):
@@ -54,3 +46,8 @@ class Backbone(nn.Module):
         normalized = (images - self.mean) / self.std
         deep, maps = self.network.forward_intermediates(normalized, indices=[0])
         return Features(self.network.forward_head(deep, pre_logits=True), maps[0])
+
+
+def make_backbone(name: str, pretrained: bool = False) -> Backbone | LandmarkBackbone:
+    """Return the backbone of a name: timm's, or `mediapipe_hand`; raises what building it raises."""
+    return LandmarkBackbone() if name == LANDMARK_BACKBONE else Backbone(name, pretrained)

@@ -14,7 +14,8 @@ from amvur.distributions import VertexErrors, joint_distribution, prior_distribu
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.models.amvur import AmvurConfig, AmvurHead, FullyConnectedHead
-from amvur.models.backbone import Backbone
+from amvur.models.backbone import make_backbone
+from amvur.models.features import Features
 from amvur.models.prior_net import HandEstimate, PriorNet, PriorNetConfig, camera_scale
 
 Setting = Literal["prior", "amvur", "final"]
@@ -86,7 +87,7 @@ class HandNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.hand = hand
-        self.backbone = Backbone(config.backbone, pretrained)
+        self.backbone = make_backbone(config.backbone, pretrained)
         width = config.feature_width or self.backbone.width
         self.project = nn.Linear(self.backbone.width, width) if config.feature_width else nn.Identity()
         self.prior_net = PriorNet(width, hand, config.prior_net)
@@ -111,14 +112,17 @@ class HandNetwork(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 S S"]) -> Prediction:
         """Estimate right hands in RGB pictures in [0, 1]."""
-        features = self.backbone(images)
+        return self.estimate(self.backbone(images))
+
+    def estimate(self, features: Features) -> Prediction:
+        """Estimate right hands from the backbone's features."""
         feature = self.project(features.pooled)
         # Meshes and scales need more than the few bits of mixed precision.
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(feature.device.type, enabled=False):
             estimate = self.prior_net(feature.float(), self.hand)
         prior = prior_distribution(estimate.vertices, self.config.prior_std_mm / 1000)
         posterior = prior if self.amvur is None else self._posterior(feature, estimate)
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(feature.device.type, enabled=False):
             joints, joints_2d = self._push(posterior, estimate)
             prior_joints, prior_2d = (
                 (joints, joints_2d) if posterior is prior else self._push(prior, estimate)

@@ -1,0 +1,174 @@
+"""What a network says of pictures, brought to the camera's frame: the rows of a prediction file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.distributions import Normal
+
+from amvur.errors import InputError
+from amvur.evaluation.pictures import Picture
+from amvur.evaluation.placement import fit_translation
+from amvur.geometry.cameras import view_rotation
+from amvur.hand.joints import TIP_JOINTS
+
+
+class EvaluatedNetwork(Protocol):
+    """A network as used here: `amvur.models.network.HandNetwork`, or something like it in tests.
+
+    Called with (B,3,S,S) float32 RGB in [0, 1]; the result's `joints` and `vertices` are Normals in metres
+    (wrist at 0, view axes), its `joints_2d` one in crop units (-1 to 1 over the crop).
+    """
+
+    config: Any
+
+    def __call__(self, images: Float[Tensor, "B 3 S S"]) -> Any:
+        """Return the prediction for right hands."""
+        ...
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Predictions for N samples beside the truth; metres, OpenCV's camera frame; NaN where unknown.
+
+    `placed` says whether the place before the camera is known; otherwise the wrist is at the origin.
+    `R_view_camera` turns camera axes into the network's own (mirrored for left hands), along which
+    `joints_std` are stated; `vertices_std` are root mean squares over the three axes. Vertices (V = 0
+    where they were not wanted) are stored in float32 like all else. `true_vertices` has its own V.
+    """
+
+    joints: Float[np.ndarray, "N 21 3"]
+    joints_std: Float[np.ndarray, "N 21 3"]
+    vertices: Float[np.ndarray, "N V 3"]
+    vertices_std: Float[np.ndarray, "N V"]
+    R_view_camera: Float[np.ndarray, "N 3 3"]
+    placed: Bool[np.ndarray, "N"]
+    true_joints: Float[np.ndarray, "N 21 3"]
+    true_vertices: Float[np.ndarray, "N W 3"]
+    is_left: Bool[np.ndarray, "N"]
+    occlusion: Float[np.ndarray, "N"]
+    skin_tone: Float[np.ndarray, "N"]
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.joints)
+
+
+@torch.inference_mode()
+def estimate(
+    network: EvaluatedNetwork,
+    pictures: Sequence[Picture],
+    device: torch.device,
+    with_vertices: bool = True,
+    tips: Sequence[int] | None = None,
+) -> Estimates:
+    """Run the network once over pictures and place the hands; raises `InputError` for no finite answer.
+
+    `tips` names five vertices that take the place of the hand model's fingertips.
+    """
+    batch = torch.as_tensor(np.stack([p.pixels for p in pictures]), device=device)
+    prediction = network(batch.permute(0, 3, 1, 2).float() / 255)
+    joints, joints_std = _numbers(prediction.joints)
+    flat, flat_std = _numbers(prediction.joints_2d)
+    vertices, vertices_std = _numbers(prediction.vertices)
+    turn = np.stack([_view_rotation(p) for p in pictures])
+    half = batch.shape[1] / 2
+    shift, placed = _places(pictures, joints @ turn, half * (flat + 1), half * flat_std)
+    if tips is not None:
+        joints, joints_std = joints.copy(), joints_std.copy()
+        joints[:, TIP_JOINTS], joints_std[:, TIP_JOINTS] = vertices[:, tips], vertices_std[:, tips]
+    if not with_vertices:
+        vertices, vertices_std = vertices[:, :0], vertices_std[:, :0]
+    to_camera = turn @ np.stack([p.R_crop_camera for p in pictures])
+    truth = {name: _truth(pictures, name) for name in ("joints", "vertices")}
+    return Estimates(
+        joints=_single(joints @ to_camera + shift[:, None]),
+        joints_std=_single(joints_std),
+        vertices=_single(vertices @ to_camera + shift[:, None]),
+        vertices_std=_single(np.sqrt(np.square(vertices_std).mean(-1))),
+        R_view_camera=_single(to_camera),
+        placed=placed,
+        true_joints=_single(truth["joints"]),
+        true_vertices=_single(truth["vertices"] if with_vertices else np.zeros((len(pictures), 0, 3))),
+        is_left=np.array([p.is_left for p in pictures]),
+        occlusion=_single(np.array([p.occlusion for p in pictures])),
+        skin_tone=_single(np.array([p.skin_tone for p in pictures])),
+    )
+
+
+def join(parts: Sequence[Estimates]) -> Estimates:
+    """Join estimates of several batches."""
+    values = {f.name: [getattr(part, f.name) for part in parts] for f in fields(Estimates)}
+    values["true_vertices"] = _equally_wide(values["true_vertices"])
+    return Estimates(**{name: np.concatenate(arrays) for name, arrays in values.items()})
+
+
+def _equally_wide(meshes: Sequence[Float[np.ndarray, "_ _ 3"]]) -> list[Float[np.ndarray, "_ W 3"]]:
+    """Fill up batches of which no true mesh is known with NaN."""
+    width = max(mesh.shape[1] for mesh in meshes)
+    return [
+        mesh if mesh.shape[1] == width else np.full((len(mesh), width, 3), np.nan, np.float32)
+        for mesh in meshes
+    ]
+
+
+def _view_rotation(picture: Picture) -> Float[np.ndarray, "3 3"]:
+    """Return what turns the crop's camera's axes into view axes; nothing where no camera is known."""
+    if picture.intrinsics is None:
+        return np.eye(3)
+    centre = torch.full((2,), picture.pixels.shape[1] / 2, dtype=torch.float64)
+    return np.asarray(view_rotation(torch.as_tensor(picture.intrinsics), centre).numpy())
+
+
+def _places(
+    pictures: Sequence[Picture],
+    relative: Float[np.ndarray, "B 21 3"],
+    pixels: Float[np.ndarray, "B 21 2"],
+    std_px: Float[np.ndarray, "B 21 2"],
+) -> tuple[Float[np.ndarray, "B 3"], Bool[np.ndarray, "B"]]:
+    """Return where the wrists are in the camera's frame (m), and whether that is known.
+
+    As given by the data set, else by the joints' places in the crop.
+    """
+    shift, placed = np.zeros((len(pictures), 3)), np.ones(len(pictures), dtype=bool)
+    fitted = [i for i, p in enumerate(pictures) if p.root is None and p.intrinsics is not None]
+    if fitted:
+        intrinsics = np.stack([np.asarray(pictures[i].intrinsics) for i in fitted])
+        found = fit_translation(relative[fitted], pixels[fitted], std_px[fitted], intrinsics)
+        for i, moved in zip(fitted, found, strict=True):
+            shift[i] = moved @ pictures[i].R_crop_camera
+    for i, picture in enumerate(pictures):
+        if picture.root is not None:
+            shift[i] = picture.root
+        else:
+            placed[i] = picture.intrinsics is not None
+    return shift, placed
+
+
+def _truth(pictures: Sequence[Picture], name: str) -> Float[np.ndarray, "B N 3"]:
+    """Return the truth of all pictures, NaN where it is not known."""
+    known = [getattr(p, name) for p in pictures]
+    shapes = {k.shape for k in known if k is not None}
+    empty = np.full(shapes.pop() if shapes else ((21, 3) if name == "joints" else (0, 3)), np.nan)
+    return np.stack([empty if k is None else k for k in known])
+
+
+def _numbers(distribution: Normal) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation as float64."""
+    mean, std = (x.detach().double().cpu().numpy() for x in (distribution.loc, distribution.scale))
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise InputError(
+            "The network's answer has values that are not finite. Its checkpoint is damaged or was saved "
+            "from a training that diverged: use another one."
+        )
+    return mean, np.broadcast_to(std, mean.shape)
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values, dtype=np.float32)

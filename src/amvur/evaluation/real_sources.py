@@ -1,0 +1,137 @@
+"""Folders of real data sets as what is evaluated on: crops from boxes, truth in the camera's frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from amvur.crop import CropTransform
+from amvur.errors import InputError
+from amvur.evaluation.pictures import CROP_SCALE, Picture, crop_picture
+from amvur.structures import RgbImage, Side
+
+BOX_OVER_JOINTS = 1.1
+"""Sides of the box of a whole hand and of its joints alone; crops are measured in the latter."""
+EVALUATION_LIST = "evaluation.txt"
+
+
+class LabelledPhotograph(Protocol):
+    """A sample as used here: metres, OpenCV's camera frame, pixels of the photograph; None where unknown."""
+
+    @property
+    def key(self) -> str:
+        """Its name within the data set."""
+
+    @property
+    def side(self) -> Side:
+        """Which hand it is."""
+
+    @property
+    def box_xyxy_px(self) -> Float[np.ndarray, "4"]:
+        """The box of the whole hand."""
+
+    @property
+    def intrinsics(self) -> Float[np.ndarray, "3 3"] | None:
+        """The camera."""
+
+    @property
+    def root(self) -> Float[np.ndarray, "3"] | None:
+        """The wrist, where the data set gives it to everybody."""
+
+    @property
+    def joints(self) -> Float[np.ndarray, "21 3"] | None:
+        """True joints, our order."""
+
+    @property
+    def vertices(self) -> Float[np.ndarray, "V 3"] | None:
+        """True vertices."""
+
+    def load_image(self) -> RgbImage:
+        """Read the photograph."""
+        ...
+
+
+class PhotographSet(Protocol):
+    """A data set as used here: `amvur.data.real` opens them."""
+
+    @property
+    def name(self) -> str:
+        """The data set."""
+
+    @property
+    def split(self) -> str:
+        """Which part of it."""
+
+    @property
+    def protocol(self) -> str | None:
+        """Whose official evaluation it has, if any."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def __getitem__(self, index: int) -> LabelledPhotograph:
+        """Return a sample without its picture."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that the samples depend on, in JSON's types."""
+        ...
+
+
+class RealSource:
+    """A data set of photographs; read sample by sample, pictures only where they are looked at."""
+
+    def __init__(self, dataset: PhotographSet, folder: Path) -> None:
+        """Wrap an opened data set of a folder."""
+        self._dataset = dataset
+        self.name: str = f"{dataset.name} {dataset.split}"
+        self.protocol: str | None = dataset.protocol if dataset.split == "evaluation" else None
+        listed = folder / EVALUATION_LIST
+        self.evaluation_list: Path | None = listed if self.protocol == "ho3d" and listed.is_file() else None
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._dataset)
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that the samples depend on."""
+        return self._dataset.identity()
+
+    def pictures(self, start: int, stop: int, size_px: int) -> Iterator[Picture]:
+        """Read and yield samples start, ..., stop - 1; raises what reading a picture raises."""
+        for number in range(start, stop):
+            sample = self._dataset[number]
+            yield crop_picture(
+                sample.load_image(),
+                crop_of_sample(sample, size_px),
+                sample.key,
+                _double(sample.intrinsics),
+                root=_double(sample.root),
+                joints=_double(sample.joints),
+                vertices=_double(sample.vertices),
+            )
+
+
+def crop_of_sample(sample: LabelledPhotograph, size_px: int) -> CropTransform:
+    """Return the square that shows a hand to the network, left hands mirrored.
+
+    `CROP_SCALE` times the longer side of the joints' box, of which the box of the whole hand is 1.1 times.
+    Raises `InputError` for a box without extent.
+    """
+    x0, y0, x1, y1 = (float(value) for value in sample.box_xyxy_px)
+    side = CROP_SCALE / BOX_OVER_JOINTS * max(x1 - x0, y1 - y0)
+    if not side > 0:  # true for NaN
+        raise InputError(
+            f"{sample.key}: its box {[x0, y0, x1, y1]} has no extent. "
+            "Give left, top, right and bottom in pixels."
+        )
+    return CropTransform((x0 + x1) / 2, (y0 + y1) / 2, side, size_px, mirrored=sample.side == "left")
+
+
+def _double(values: np.ndarray | None) -> np.ndarray | None:
+    return None if values is None else np.asarray(values, dtype=np.float64)

@@ -1,0 +1,167 @@
+"""The convolutions of MediaPipe's hand-landmark network in PyTorch, frozen.
+
+The network (Apache-2.0, in mediapipe's wheel) has seen far more photographs of hands than anyone can
+render; its last convolution tells poses apart well. It is read from the TFLite file at run time, so that
+checkpoints hold only what was trained on top of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from amvur.errors import ModelFileError
+
+_LIMITS = {0: (None, None), 1: (0.0, None), 3: (0.0, 6.0)}
+"""TFLite's fused activations: none, ReLU, ReLU6."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One operator: its kind, the tensors it reads and the one it writes."""
+
+    kind: str
+    inputs: tuple[int, ...]
+    output: int
+    stride: int = 1
+    activation: int = 0
+
+
+class LandmarkTrunk(nn.Module):
+    """Pictures → the pooled feature, the map of the last residual block and the first block's map.
+
+    All weights are buffers that no checkpoint holds; nothing here is trained.
+    """
+
+    size_px = 224
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Read the network from a TFLite file (None: the one in mediapipe's wheel).
+
+        Raises `ModelFileError` if the file is missing or holds operators that are not known here.
+        """
+        super().__init__()
+        path = path or landmark_model()
+        steps, arrays, self._start, self._end = _read(path)
+        self._steps = steps
+        self._neck = next(step.output for step in reversed(steps) if step.kind == "add")
+        # the first block: a convolution, a depthwise one, and a narrowing one
+        self._shallow = steps[2].output
+        for name, array in arrays.items():
+            self.register_buffer(name, torch.from_numpy(array), persistent=False)
+        with torch.no_grad():
+            pooled, neck, shallow = self(torch.zeros(1, 3, self.size_px, self.size_px))
+        self.width, self.neck_width, self.shallow_width = pooled.shape[1], neck.shape[1], shallow.shape[1]
+
+    def forward(
+        self, images: Float[Tensor, "B 3 S S"]
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B E h w"], Float[Tensor, "B C H W"]]:
+        """Return pooled feature, last residual map and first block's map of RGB pictures in [0, 1]."""
+        known = {self._start: images.contiguous(memory_format=torch.channels_last)}
+        for step in self._steps:
+            known[step.output] = self._run(step, known)
+        return known[self._end].mean((2, 3)), known[self._neck], known[self._shallow]
+
+    def _run(self, step: _Step, known: dict[int, Tensor]) -> Tensor:
+        if step.kind == "add":
+            result = known[step.inputs[0]] + known[step.inputs[1]]
+        else:
+            weight, bias = getattr(self, f"weight_{step.output}"), getattr(self, f"bias_{step.output}")
+            source = known[step.inputs[0]]
+            groups = source.shape[1] if step.kind == "depthwise" else 1
+            size = weight.shape[-1]
+            source = F.pad(source, _padding(source.shape[-1], size, step.stride)) if size > 1 else source
+            result = F.conv2d(source, weight, bias, step.stride, groups=groups)
+        low, high = _LIMITS[step.activation]
+        return result if low is None else result.clamp(low, high)
+
+
+def _padding(length: int, size: int, stride: int) -> tuple[int, int, int, int]:
+    """Return TensorFlow's SAME padding (left, right, top, bottom), which is not symmetric."""
+    total = max((-(-length // stride) - 1) * stride + size - length, 0)
+    return (total // 2, total - total // 2) * 2
+
+
+def landmark_model() -> Path:
+    """Return the landmark network's file in mediapipe's wheel; raises `ModelFileError` without mediapipe."""
+    from importlib.util import find_spec
+
+    spec = find_spec("mediapipe")
+    if spec is None or spec.origin is None:
+        raise ModelFileError(
+            "This network reads its backbone from the package mediapipe==0.10.21, which is not installed. "
+            "Install it with: pip install mediapipe==0.10.21"
+        )
+    return Path(spec.origin).parent / "modules" / "hand_landmark" / "hand_landmark_full.tflite"
+
+
+def _read(path: Path) -> tuple[list[_Step], dict[str, np.ndarray], int, int]:
+    """Return operators, arrays in PyTorch's layout, and the places of the input and the last map."""
+    import tflite
+
+    try:
+        model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
+        graph = model.Subgraphs(0)
+        steps, arrays = [], {}
+        source: dict[int, int] = {}
+        for index in range(graph.OperatorsLength()):
+            operator = graph.Operators(index)
+            code = model.OperatorCodes(operator.OpcodeIndex())
+            kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+            inputs, output = [int(i) for i in operator.InputsAsNumpy()], int(operator.Outputs(0))
+            if kind == tflite.BuiltinOperator.DEQUANTIZE:
+                source[output] = inputs[0]
+            elif kind == tflite.BuiltinOperator.MEAN:
+                return steps, arrays, int(graph.Inputs(0)), inputs[0]
+            else:
+                step, weights = _step(model, graph, operator, kind, source)
+                steps.append(step)
+                arrays |= weights
+    except OSError as error:
+        raise ModelFileError(
+            f"The backbone {path} cannot be read: {error}. Reinstall it with: "
+            "pip install --force-reinstall mediapipe==0.10.21"
+        ) from error
+    raise ModelFileError(f"{path} is another network: no pooling found. Install mediapipe==0.10.21.")
+
+
+def _step(model, graph, operator, kind, source):
+    """Translate one operator; its weights are float16 behind a DEQUANTIZE or float32."""
+    import tflite
+
+    inputs, output = tuple(int(i) for i in operator.InputsAsNumpy()), int(operator.Outputs(0))
+    table = operator.BuiltinOptions()
+    names = {
+        tflite.BuiltinOperator.ADD: ("add", tflite.AddOptions),
+        tflite.BuiltinOperator.CONV_2D: ("conv", tflite.Conv2DOptions),
+        tflite.BuiltinOperator.DEPTHWISE_CONV_2D: ("depthwise", tflite.DepthwiseConv2DOptions),
+    }
+    if kind not in names:
+        raise ModelFileError(f"The backbone has an operator that is not known here ({kind}).")
+    name, kind_of_options = names[kind]
+    options = kind_of_options()
+    options.Init(table.Bytes, table.Pos)
+    activation = options.FusedActivationFunction()
+    if name == "add":
+        return _Step(name, inputs, output, 1, activation), {}
+    weight = _array(model, graph, source.get(inputs[1], inputs[1]))
+    bias = _array(model, graph, source.get(inputs[2], inputs[2]))
+    layout = (0, 3, 1, 2) if name == "conv" else (3, 0, 1, 2)
+    weight = np.ascontiguousarray(weight.transpose(layout))
+    arrays = {f"weight_{output}": weight, f"bias_{output}": bias}
+    return _Step(name, inputs[:1], output, options.StrideH(), activation), arrays
+
+
+def _array(model, graph, index: int) -> np.ndarray:
+    import tflite
+
+    tensor = graph.Tensors(index)
+    kind = {tflite.TensorType.FLOAT16: np.float16, tflite.TensorType.FLOAT32: np.float32}[tensor.Type()]
+    raw = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    return raw.view(kind).reshape(tensor.ShapeAsNumpy()).astype(np.float32)
