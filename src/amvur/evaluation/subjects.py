@@ -10,6 +10,7 @@ from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.errors import AmvurError, ModelFileError
 from amvur.evaluation.export import Subject
 from amvur.models.network import HandNetwork, NetworkConfig, make_network
+from amvur.models.upright import UprightNetwork
 
 
 def load_subject(folder: Path, device: torch.device, hand_model: str | None = None) -> Subject:
@@ -33,7 +34,9 @@ def load_subject(folder: Path, device: torch.device, hand_model: str | None = No
     weights = {name: entry["sha256"] for name, entry in config["weights"]["files"].items()}
     shape = {k: v for k, v in config["network"].items() if k != "hand_model"}
     identity = {"weights": weights, "network": shape, "hand_model_sha256": arrays.sha256}
-    return Subject(network.to(device).eval().requires_grad_(False), device, identity, len(arrays.v_template))
+    network = network.to(device).eval().requires_grad_(False)
+    shown = UprightNetwork(network) if network.config.crop == "upright" else network
+    return Subject(shown, device, identity, len(arrays.v_template))
 
 
 def _make(folder: Path, settings: dict[str, object]) -> HandNetwork:

@@ -1,11 +1,12 @@
 """What a trained network says of every detected hand, as evidence for the fit.
 
-The network looks at an upright square about each hand, left hands mirrored, and tells joints relative to
-the wrist in view axes (`amvur.geometry.cameras.view_rotation`) and joints in the crop.
+The network looks at a square about each hand, left hands mirrored, and tells joints relative to the wrist
+in view axes (`amvur.geometry.cameras.view_rotation`) and joints in the crop.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from amvur.errors import InputError
 from amvur.geometry.cameras import view_rotation
 from amvur.inference.evidence import merge_runs
 from amvur.inference.objective import Evidence, NetworkEvidence
+from amvur.models.upright import upright_frames
 from amvur.structures import HandDetection, RgbImage
 
 _JOINTS_IN_HAND = 1.1
@@ -95,6 +97,15 @@ def crop_of(detection: HandDetection, scale: float, size_px: int) -> CropTransfo
     return CropTransform(float(x), float(y), side, size_px, mirrored=detection.side == "left")
 
 
+def upright_crop(joints_px: Float[np.ndarray, "21 2"], size_px: int, left: bool) -> CropTransform:
+    """Return the square with the fingers up about a hand whose joints are known (pixels of the picture)."""
+    linear = upright_frames(torch.as_tensor(joints_px)[None])[0].double().numpy()
+    back = np.linalg.inv(linear[:, :2])
+    x, y = -back @ linear[:, 2]
+    half, turn = math.hypot(*back[:, 0]), math.atan2(back[1, 0], back[0, 0])
+    return CropTransform(float(x), float(y), 2 * half, size_px, turn, mirrored=left)
+
+
 def look(
     network: JointNetwork,
     image: RgbImage,
@@ -104,30 +115,97 @@ def look(
 ) -> list[NetworkView | None]:
     """Run the network once over all hands of a picture; None for a hand whose crop misses the picture.
 
+    A network of upright hands looks at a hand without joints in four turns and follows the surest one.
     Raises `InputError` if the network answers with something that is not finite.
     """
     size = int(network.config.image_px)
-    crops = [[crop_of(d, scale, size) for scale in settings.crop_scales] for d in detections]
+    upright = getattr(network.config, "crop", "square") == "upright"
+    crops: list[list[CropTransform]] = []
+    for hand in detections:
+        if not upright:
+            crops.append([crop_of(hand, scale, size) for scale in settings.crop_scales])
+            continue
+        seen = hand.confidence > 0
+        joints = merge_runs(hand).joints_2d_px if seen.any() else None
+        if joints is None:
+            joints = _follow(network, image, crop_of(hand, 1.0, size), device)
+        base = upright_crop(joints, size, hand.side == "left")
+        crops.append([replace(base, side_px=base.side_px * s) for s in settings.crop_scales])
     inside = [i for i, own in enumerate(crops) if all(crop.touches(image.shape) for crop in own)]
     views: list[NetworkView | None] = [None] * len(detections)
     if not inside:
         return views
-    pictures = np.stack([crop.warp(image) for i in inside for crop in crops[i]])
-    batch = torch.as_tensor(pictures, device=device).permute(0, 3, 1, 2).float() / 255
-    with torch.inference_mode():
-        prediction = network(batch)
-    relative, relative_std = _numbers(prediction.joints)
-    flat, flat_std = _numbers(prediction.joints_2d)
+    answers = _answers(network, image, [crop for i in inside for crop in crops[i]], device)
     n = len(settings.crop_scales)
     for row, i in enumerate(inside):
-        part, width = slice(n * row, n * row + n), image.shape[1]
-        pixels = np.stack([_in_picture(c, u, width) for c, u in zip(crops[i], flat[part], strict=True)])
-        sides = np.array([crop.side_px for crop in crops[i]])[:, None, None]
-        pixels_std = np.maximum(flat_std[part], _LEAST_STD_CROP) * sides / 2
-        middle = _in_picture(crops[i][0], np.zeros((1, 2)), width)[0]
-        relative_part = _average(relative[part], np.maximum(relative_std[part], _LEAST_STD_M))
-        views[i] = NetworkView(middle, *relative_part, *_average(pixels, pixels_std))
+        part = answers[n * row : n * row + n]
+        middle = _in_picture(crops[i][0], np.zeros((1, 2)), image.shape[1])[0]
+        solid = _average(np.stack([a.relative_m for a in part]), np.stack([a.relative_std_m for a in part]))
+        flat = _average(np.stack([a.joints_px for a in part]), np.stack([a.joints_std_px for a in part]))
+        views[i] = NetworkView(middle, *solid, *flat)
     return views
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the network says of one crop: in axes of the picture (mirrored if the crop is), m and px."""
+
+    relative_m: Float[np.ndarray, "21 3"]
+    relative_std_m: Float[np.ndarray, "21 3"]
+    joints_px: Float[np.ndarray, "21 2"]
+    joints_std_px: Float[np.ndarray, "21 2"]
+
+
+def _answers(
+    network: JointNetwork, image: RgbImage, crops: Sequence[CropTransform], device: torch.device
+) -> list[_Answer]:
+    """Run the network on crops, and undo their turns."""
+    batch = torch.as_tensor(np.stack([crop.warp(image) for crop in crops]), device=device)
+    with torch.inference_mode():
+        prediction = network(batch.permute(0, 3, 1, 2).float() / 255)
+    relative, relative_std = _numbers(prediction.joints)
+    flat, flat_std = _numbers(prediction.joints_2d)
+    answers = []
+    for i, crop in enumerate(crops):
+        turn = np.eye(3)
+        turn[:2, :2] = crop.axes * ([-1, 1] if crop.mirrored else [1, 1])
+        least = np.maximum(relative_std[i], _LEAST_STD_M)
+        pixels_std = np.maximum(flat_std[i], _LEAST_STD_CROP) * crop.side_px / 2
+        answers.append(
+            _Answer(
+                relative[i] @ turn,
+                np.sqrt(least**2 @ turn**2),
+                _in_picture(crop, flat[i], image.shape[1]),
+                np.sqrt(pixels_std**2 @ turn[:2, :2] ** 2),
+            )
+        )
+    return answers
+
+
+def _follow(
+    network: JointNetwork, image: RgbImage, square: CropTransform, device: torch.device
+) -> Float[np.ndarray, "21 2"]:
+    """Return a hand's joints (px of the picture) from an upright square about it, whatever its roll.
+
+    The surest of four turns is looked at twice more, each time about the joints found before.
+    """
+    turns = [replace(square, rotation_rad=turn * math.pi / 2) for turn in range(4)]
+    best = min(_answers(network, image, turns, device), key=lambda a: float(a.joints_std_px.mean()))
+    for _ in range(2):
+        joints = _unmirrored(best.joints_px, square, image.shape[1])
+        crop = upright_crop(joints, square.size_px, square.mirrored)
+        if not crop.touches(image.shape):
+            break
+        best = _answers(network, image, [crop], device)[0]
+    return _unmirrored(best.joints_px, square, image.shape[1])
+
+
+def _unmirrored(
+    points: Float[np.ndarray, "N 2"], crop: CropTransform, width: int
+) -> Float[np.ndarray, "N 2"]:
+    """Take pixels of the mirrored picture back to the picture where the crop is mirrored."""
+    moved: np.ndarray = points * [-1, 1] + [width, 0] if crop.mirrored else points
+    return moved
 
 
 def add_network(
@@ -178,9 +256,7 @@ def _numbers(distribution: Normal) -> tuple[np.ndarray, np.ndarray]:
 
 def _in_picture(crop: CropTransform, units: Float[np.ndarray, "N 2"], width: int) -> Float[np.ndarray, "N 2"]:
     """Take crop units to pixels of the picture, mirrored if the crop is."""
-    points = crop.invert_points((units + 1) / 2 * crop.size_px)
-    moved: np.ndarray = points * [-1, 1] + [width, 0] if crop.mirrored else points
-    return moved
+    return _unmirrored(crop.invert_points((units + 1) / 2 * crop.size_px), crop, width)
 
 
 def _average(mean: Float[np.ndarray, "n 21 D"], std: Float[np.ndarray, "n 21 D"]) -> tuple[np.ndarray, ...]:

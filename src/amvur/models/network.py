@@ -19,6 +19,7 @@ from amvur.models.features import Features
 from amvur.models.prior_net import HandEstimate, PriorNet, PriorNetConfig, camera_scale
 
 Setting = Literal["prior", "amvur", "final"]
+Crop = Literal["square", "upright"]
 Design = Literal["connected", "self", "cross", "template"]
 
 
@@ -30,6 +31,8 @@ class NetworkConfig:
     mapped to `feature_width` numbers before the heads (0: used as it is, as in the paper). `prior_std_mm` is
     σ_p of P(V|I); `joint_scale` says how vertex errors move together (`distributions`). With
     `amvur_base="prior"` AMVUR's mean is an offset from the prior-net's hand instead of the template (ours).
+    `crop` says what pictures it learned from: any square about a hand, or one turned so that the fingers
+    point up (`amvur.models.upright`).
     """
 
     backbone: str = "resnet50"
@@ -47,6 +50,7 @@ class NetworkConfig:
     amvur_design: Design = "template"
     amvur_mlp_layers: int = 2
     amvur_base: Literal["template", "prior"] = "template"
+    crop: Crop = "square"
 
     @staticmethod
     def from_json(values: dict[str, object]) -> NetworkConfig:
