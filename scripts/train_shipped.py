@@ -31,14 +31,23 @@ from amvur.data.synthetic.generator import SyntheticHands
 from amvur.detect.palms import crop_of_landmarks
 from amvur.geometry.procrustes import align_similarity
 from amvur.models.features import Features
-from amvur.models.landmark_backbone import LandmarkBackbone
-from amvur.models.network import HandNetwork, Prediction, make_network
+from amvur.models.landmark_backbone import LANDMARK_BACKBONE, LandmarkBackbone
+from amvur.models.network import HandNetwork, NetworkConfig, Prediction, make_network
+from amvur.models.prior_net import PriorNetConfig
 from amvur.training.augment import AugmentConfig, add_noise, as_pixels, erase, jitter_color, move
 from amvur.training.objective import Objective
 from amvur.training.optimization import AveragedNetwork, learning_rate, make_optimizer
 from amvur.training.presets import PRESETS
 from amvur.training.targets import LabelledImages, as_right_hands, targets_of
 
+NETWORK = NetworkConfig(
+    backbone=LANDMARK_BACKBONE,
+    feature_width=512,
+    amvur_hidden=128,
+    amvur_base="prior",
+    prior_net=PriorNetConfig(hidden=1024),
+    crop="upright",
+)
 SEED = 11
 SHARD = 512
 COLORS = AugmentConfig(erase_probability=0.25, erase_side=(0.05, 0.25))
@@ -60,7 +69,7 @@ def render(args: argparse.Namespace) -> None:
 
 def features(args: argparse.Namespace) -> None:
     """Write what the frozen backbone sees in `views` views of every shard."""
-    hand = make_network(replace(PRESETS["hands"].network, setting="prior")).hand
+    hand = make_network(replace(NETWORK, setting="prior")).hand
     trunk = LandmarkBackbone().trunk
     for shard in sorted((args.work / "pool").glob("*.safetensors"))[args.part :: args.parts]:
         for view in range(args.views):
@@ -170,8 +179,8 @@ def errors_mm(network: HandNetwork, data: Stored) -> tuple[float, float]:
 def train(args: argparse.Namespace) -> None:
     """Train heads on stored features for a number of minutes and write a checkpoint."""
     torch.manual_seed(args.seed)
-    preset = PRESETS["hands"]
-    network = make_network(replace(preset.network, setting=args.setting))
+    preset = PRESETS["default"]
+    network = make_network(replace(NETWORK, setting=args.setting))
     if args.start is not None:
         state = load_checkpoint(args.start).state
         missing = network.load_state_dict(state, strict=False)
@@ -206,7 +215,8 @@ def train(args: argparse.Namespace) -> None:
             told = time.monotonic()
             own, prior = errors_mm(average.module, held_out)
             print(
-                f"{step} {told - began:.0f} s loss {float(loss.detach()):.3f} PA {own:.2f} (prior {prior:.2f}) mm",
+                f"{step} {told - began:.0f} s loss {float(loss.detach()):.3f} "
+                f"PA {own:.2f} (prior {prior:.2f}) mm",
                 flush=True,
             )
     own, prior = errors_mm(average.module, held_out)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,12 +104,13 @@ def landmark_model() -> Path:
 
 def _read(path: Path) -> tuple[list[_Step], dict[str, np.ndarray], int, int]:
     """Return operators, arrays in PyTorch's layout, and the places of the input and the last map."""
-    import tflite
+    import tflite  # type: ignore[import-untyped]
 
     try:
         model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
         graph = model.Subgraphs(0)
-        steps, arrays = [], {}
+        steps: list[_Step] = []
+        arrays: dict[str, np.ndarray] = {}
         source: dict[int, int] = {}
         for index in range(graph.OperatorsLength()):
             operator = graph.Operators(index)
@@ -131,7 +133,9 @@ def _read(path: Path) -> tuple[list[_Step], dict[str, np.ndarray], int, int]:
     raise ModelFileError(f"{path} is another network: no pooling found. Install mediapipe==0.10.21.")
 
 
-def _step(model, graph, operator, kind, source):
+def _step(
+    model: Any, graph: Any, operator: Any, kind: int, source: dict[int, int]
+) -> tuple[_Step, dict[str, np.ndarray]]:
     """Translate one operator; its weights are float16 behind a DEQUANTIZE or float32."""
     import tflite
 
@@ -158,10 +162,11 @@ def _step(model, graph, operator, kind, source):
     return _Step(name, inputs[:1], output, options.StrideH(), activation), arrays
 
 
-def _array(model, graph, index: int) -> np.ndarray:
+def _array(model: Any, graph: Any, index: int) -> np.ndarray:
     import tflite
 
     tensor = graph.Tensors(index)
     kind = {tflite.TensorType.FLOAT16: np.float16, tflite.TensorType.FLOAT32: np.float32}[tensor.Type()]
     raw = model.Buffers(tensor.Buffer()).DataAsNumpy()
-    return raw.view(kind).reshape(tensor.ShapeAsNumpy()).astype(np.float32)
+    values: np.ndarray = raw.view(kind).reshape(tensor.ShapeAsNumpy()).astype(np.float32)
+    return values

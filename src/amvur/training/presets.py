@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from amvur.models.landmark_backbone import LANDMARK_BACKBONE
 from amvur.models.network import Design, NetworkConfig
 from amvur.models.prior_net import PriorNetConfig
 from amvur.training.config import TrainingConfig
@@ -83,13 +82,6 @@ def _presets() -> dict[str, Preset]:
         amvur_base="prior",
         prior_net=PriorNetConfig(hidden=128),
     )
-    hands = NetworkConfig(
-        backbone=LANDMARK_BACKBONE,
-        feature_width=512,
-        amvur_hidden=128,
-        amvur_base="prior",
-        prior_net=PriorNetConfig(hidden=1024),
-    )
     alone = replace(_SUPERVISED, weights=replace(_OURS, **_ALONE))
     weak_alone = replace(_WEAKLY, weights=replace(_WEAK, **_ALONE))
     table = {
@@ -101,7 +93,6 @@ def _presets() -> dict[str, Preset]:
         "weak": (weak, _WEAKLY, "2D joints only: prior-net and AMVUR joined"),
         "weak-prior": (replace(weak, setting="prior"), weak_alone, "2D joints only: prior-net alone"),
         "weak-amvur": (replace(weak, setting="amvur"), weak_alone, "2D joints only: AMVUR alone"),
-        "hands": (hands, _SUPERVISED, "heads on frozen hand features: trains on a CPU"),
         "tiny": (tiny, _SUPERVISED, "a small network at 128 px for a CPU"),
     }
     designs: tuple[Design, ...] = ("connected", "self", "cross", "template")

@@ -1,0 +1,108 @@
+"""The frozen hand features against MediaPipe's own runtime, and looking at hands of any roll."""
+
+import math
+
+import numpy as np
+import pytest
+import tflite
+import torch
+
+from amvur.crop import CropTransform
+from amvur.detect.landmarks import LANDMARK_OUTPUTS
+from amvur.detect.networks import Network
+from amvur.detect.palms import crop_of_landmarks
+from amvur.errors import InputError, ModelFileError
+from amvur.inference.network_evidence import upright_crop
+from amvur.models.landmark_backbone import LandmarkBackbone
+from amvur.models.landmark_trunk import LandmarkTrunk, _array, landmark_model
+from amvur.models.network import NetworkConfig, make_network
+from amvur.models.prior_net import PriorNetConfig
+from amvur.models.upright import turned_back, upright_frames
+
+SMALL = NetworkConfig(
+    backbone="mediapipe_hand",
+    setting="prior",
+    feature_width=16,
+    prior_net=PriorNetConfig(hidden=16),
+    crop="upright",
+)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return LandmarkBackbone().eval()
+
+
+def heads():
+    """The matrices and biases of the network's own outputs, in the file's order."""
+    model = tflite.Model.GetRootAsModel(landmark_model().read_bytes(), 0)
+    graph, source, found = model.Subgraphs(0), {}, []
+    for index in range(graph.OperatorsLength()):
+        operator = graph.Operators(index)
+        code = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
+        inputs = operator.InputsAsNumpy()
+        if code == tflite.BuiltinOperator.DEQUANTIZE:
+            source[operator.Outputs(0)] = inputs[0]
+        if code == tflite.BuiltinOperator.FULLY_CONNECTED:
+            found.append(tuple(_array(model, graph, int(source[i])) for i in inputs[1:3]))
+    return [pair for pair in found if len(pair[1]) == 63]
+
+
+def test_pooled_feature_gives_the_landmarks_of_mediapipes_runtime(backbone):
+    picture = np.random.default_rng(0).integers(0, 255, (7, 7, 3), np.uint8).repeat(32, 0).repeat(32, 1)
+    network = Network(landmark_model(), 224, LANDMARK_OUTPUTS)
+    screen, _, _, world = network(picture)
+    network.close()
+    pixels = torch.tensor(picture.copy()).permute(2, 0, 1)[None].float() / 255
+    pooled = backbone.trunk(pixels)[0].numpy()[0]
+    for (weight, bias), expected in zip(heads(), (screen, world), strict=True):
+        assert np.abs(weight @ pooled + bias - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+def test_checkpoints_hold_the_reader_alone(backbone):
+    assert not any(name.startswith("trunk") for name in backbone.state_dict())
+    assert not any(p.requires_grad for p in backbone.trunk.parameters())
+
+
+def test_other_sizes_and_missing_files_are_refused(backbone, tmp_path):
+    with pytest.raises(InputError, match="224"):
+        backbone(torch.zeros(1, 3, 128, 128))
+    with pytest.raises(ModelFileError, match=r"absent\.tflite"):
+        LandmarkTrunk(tmp_path / "absent.tflite")
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_upright_frame_is_the_trackers_crop(left):
+    joints = np.random.default_rng(1).random((21, 2)) * 200
+    expected = crop_of_landmarks(joints)
+    assert np.allclose(upright_crop(joints, 224, False).matrix, expected.matrix)
+    units = upright_frames(torch.tensor(joints)[None])[0].numpy()
+    moved = joints @ units[:, :2].T + units[:, 2]
+    assert np.allclose((moved + 1) * 112, expected.apply_points(joints))
+    assert upright_crop(joints, 224, left).mirrored == left
+
+
+def test_turned_back_undoes_the_crop():
+    """Weak projections of the turned-back hand are those of the crop, taken back to the picture."""
+    network = make_network(SMALL).eval()
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    joints = torch.rand(2, 21, 2, generator=torch.Generator().manual_seed(1)) - 0.5
+    frames = upright_frames(joints)
+    with torch.no_grad():
+        seen = network(images)
+        back = turned_back(seen, frames)
+    flat = back.joints_2d.loc @ frames[:, :, :2].transpose(-1, -2) + frames[:, None, :, 2]
+    assert torch.allclose(flat, seen.joints_2d.loc, atol=1e-5)
+    scale = 8 * back.hand.camera.loc[:, 0].exp()
+    projected = scale[:, None, None] * back.joints.loc[..., :2] + back.hand.camera.loc[:, None, 1:]
+    assert torch.allclose(projected, back.joints_2d.loc, atol=1e-4)
+    posed = network.hand.from_matrices(back.hand.rotations, back.hand.betas)
+    relative = posed.vertices - posed.joints[:, :1]
+    assert torch.allclose(relative, back.prior_vertices.loc, atol=1e-5)
+
+
+def test_crop_of_a_turned_square_has_the_angle_of_its_frame():
+    joints = np.random.default_rng(2).random((21, 2))
+    turn = CropTransform(0.0, 0.0, 1.0, 224, math.radians(30)).axes
+    before, after = (upright_crop(points, 224, False).rotation_rad for points in (joints, joints @ turn))
+    assert math.isclose((after - before) % (2 * math.pi), math.radians(30), abs_tol=1e-6)
