@@ -37,12 +37,14 @@ class FusionSettings:
     `network_scale_3d` and `network_scale_2d` multiply the network's standard deviations. They stand for
     overconfidence and for errors that joints share: n joints that err as one are worth one, which a factor
     sqrt(n) says. `crop_scales` are the crops' sides in units of the longer side of the joints' box; the
-    network's answers for several are averaged.
+    network's answers for several are averaged. Without `beside_detector` the network is only asked for hands
+    of which no joints are known: where a detector sees more than the network, its word alone is better.
     """
 
     network_scale_3d: float = 1.5
     network_scale_2d: float = 1.5
     crop_scales: tuple[float, ...] = (1.3,)
+    beside_detector: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot weigh or crop."""
@@ -113,7 +115,8 @@ def look(
     settings: FusionSettings,
     device: torch.device,
 ) -> list[NetworkView | None]:
-    """Run the network once over all hands of a picture; None for a hand whose crop misses the picture.
+    """Run the network once over all hands of a picture; None for a hand whose crop misses the picture or
+    that it is not asked for.
 
     A network of upright hands looks at a hand without joints in four turns and follows the surest one.
     Raises `InputError` if the network answers with something that is not finite.
@@ -122,6 +125,9 @@ def look(
     upright = getattr(network.config, "crop", "square") == "upright"
     crops: list[list[CropTransform]] = []
     for hand in detections:
+        if hand.confidence.any() and not settings.beside_detector:
+            crops.append([])
+            continue
         if not upright:
             crops.append([crop_of(hand, scale, size) for scale in settings.crop_scales])
             continue
@@ -131,7 +137,7 @@ def look(
             joints = _follow(network, image, crop_of(hand, 1.0, size), device)
         base = upright_crop(joints, size, hand.side == "left")
         crops.append([replace(base, side_px=base.side_px * s) for s in settings.crop_scales])
-    inside = [i for i, own in enumerate(crops) if all(crop.touches(image.shape) for crop in own)]
+    inside = [i for i, own in enumerate(crops) if own and all(crop.touches(image.shape) for crop in own)]
     views: list[NetworkView | None] = [None] * len(detections)
     if not inside:
         return views

@@ -102,11 +102,14 @@ def fusion_from(values: Mapping[str, Any]) -> FusionSettings:
     """
     known = {f.name for f in fields(FusionSettings)}
     try:
-        chosen = {
-            name: tuple(float(x) for x in value) if name == "crop_scales" else float(value)
-            for name, value in values.items()
-            if name in known
-        }
+        chosen = {name: _setting(name, value) for name, value in values.items() if name in known}
     except (TypeError, ValueError) as error:
         raise InputError(f"The section fusion must hold numbers, found {dict(values)!r}.") from error
     return FusionSettings(**chosen)  # type: ignore[arg-type]
+
+
+def _setting(name: str, value: Any) -> float | bool | tuple[float, ...]:
+    """Return one of the fusion's settings in its own type."""
+    if name == "crop_scales":
+        return tuple(float(x) for x in value)
+    return bool(value) if name == "beside_detector" else float(value)
