@@ -12,7 +12,9 @@ Two thirds of the renders are used; coverage is reported on the others. Writes
 
 calibrates the estimate from detector and network together on synthetic pictures of a seed that no training
 uses (`--seed`, held out), and writes the section "calibration" of the checkpoint's `config.json`.
-`--scale-3d` and `--scale-2d` set its section "fusion" first.
+`--scale-3d` and `--scale-2d` set its section "fusion" first. With `--box-only` the network gets boxes in
+place of detections (of the true joints, sides 10 % longer, moved and scaled by a few percent): for networks
+that are asked only for hands without detected joints.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -38,11 +41,14 @@ from amvur.inference.evidence import merge_runs
 from amvur.inference.network_evidence import NetworkView
 from amvur.inference.posterior import STD_SAMPLES, aligned_std, draw_meshes
 from amvur.inference.reconstructor import Reconstructor
-from amvur.structures import HandDetection
+from amvur.structures import HandDetection, RgbImage, Side
 
 OUTPUT = Path(__file__).parents[1] / "src/amvur/inference/assets/calibration.json"
 RADIUS_90 = 2.5003
+Finder = Callable[[Reconstructor, RgbImage, Side, np.ndarray, np.random.Generator], list[HandDetection]]
 SYNTHETIC_PX = 256
+BOX_ERROR = 0.03
+"""Spread of the edges of drawn boxes, of the hand's size."""
 LOG_INFLATIONS = np.arange(0.0, 3.01, 0.5)
 # A joint is not the same point to every annotator or body: published conventions put joints several
 # millimetres apart along a finger (docs/method.md). No render can show that; it is added to the floor.
@@ -56,15 +62,18 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="calibrate with this network, on synthetic pictures")
     parser.add_argument("--scale-3d", type=float, help="set the checkpoint's network_scale_3d first")
     parser.add_argument("--scale-2d", type=float, help="set the checkpoint's network_scale_2d first")
+    parser.add_argument("--box-only", action="store_true", help="with --checkpoint: boxes, no detector")
     args = parser.parse_args()
     if args.checkpoint is None:
         reconstructor = Reconstructor(detector="none")
         observations = observe(range(args.seed, args.seed + args.count))
         cases = [Case(o.detection, o.rendered.mesh.joints[0], SIZE_PX) for o in observations]
     else:
-        reconstructor = Reconstructor(checkpoint=str(args.checkpoint))
+        detector = "none" if args.box_only else "mediapipe"
+        reconstructor = Reconstructor(detector=detector, checkpoint=str(args.checkpoint))
         fusion = choose_scales(reconstructor, args.scale_3d, args.scale_2d)
-        cases = synthetic_cases(reconstructor, args.seed, args.count)
+        find = boxes_of if args.box_only else detections_of
+        cases = synthetic_cases(reconstructor, args.seed, args.count, find)
     error, features, table = measure(reconstructor, cases)
     held_out = torch.arange(len(error)) % 3 == 0
     calibration = fit_calibration(error[~held_out], features[~held_out], table[~held_out])
@@ -98,21 +107,51 @@ def choose_scales(reconstructor: Reconstructor, scale_3d: float | None, scale_2d
     return asdict(reconstructor.trained.fusion)
 
 
-def synthetic_cases(reconstructor: Reconstructor, seed: int, count: int, batch: int = 16) -> list[Case]:
-    """Detect synthetic hands as photographs' hands are, and let the network look at those found."""
+def synthetic_cases(
+    reconstructor: Reconstructor, seed: int, count: int, find: Finder, batch: int = 16
+) -> list[Case]:
+    """Find synthetic hands as photographs' hands are found, and let the network look at them."""
     cases = []
     hands = SyntheticHands(seed, size_px=SYNTHETIC_PX)
+    generator = np.random.default_rng(seed)
     for pictures in hands.batches(count=count, batch_size=batch):
         for i in range(len(pictures)):
             image, truth = pictures.images[i].numpy(), pictures.joints[i].double()
             side = "left" if pictures.is_left[i] else "right"
-            flat = pictures.joints_2d[i].numpy()
-            for detection in reconstructor.detector.detect(image):
-                if detection.side == side and on_target(detection, flat):
-                    (view,) = reconstructor.trained.look(image, [detection])
-                    cases.append(Case(detection, truth, SYNTHETIC_PX, view))
-                    break
+            for detection in find(reconstructor, image, side, pictures.joints_2d[i].numpy(), generator):
+                (view,) = reconstructor.trained.look(image, [detection])
+                cases.append(Case(detection, truth, SYNTHETIC_PX, view))
     return cases
+
+
+def detections_of(
+    reconstructor: Reconstructor,
+    image: RgbImage,
+    side: Side,
+    joints_2d: np.ndarray,
+    generator: np.random.Generator,
+) -> list[HandDetection]:
+    """Return what the detector finds of the hand with these joints (21,2; px), if it does."""
+    found = reconstructor.detector.detect(image)
+    return [d for d in found if d.side == side and on_target(d, joints_2d)][:1]
+
+
+def boxes_of(
+    reconstructor: Reconstructor,
+    image: RgbImage,
+    side: Side,
+    joints_2d: np.ndarray,
+    generator: np.random.Generator,
+) -> list[HandDetection]:
+    """Return a box as a user draws it: near the joints, in the picture."""
+    low, high = joints_2d.min(0), joints_2d.max(0)
+    size = (high - low).max()
+    low, high = (end + BOX_ERROR * size * generator.standard_normal(2) for end in (low, high))
+    box = np.concatenate([low - 0.05 * size, high + 0.05 * size]).astype(np.float64)
+    inside = np.clip(box, 0, SYNTHETIC_PX)
+    if (inside[2:] - inside[:2]).min() < 0.3 * (box[2:] - box[:2]).min():
+        return []
+    return reconstructor.detector.detect(image, boxes=box[None], side=side)
 
 
 def on_target(detection: HandDetection, joints_2d: np.ndarray) -> bool:
