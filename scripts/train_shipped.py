@@ -27,7 +27,9 @@ from torch import Tensor
 
 from amvur.checkpoint import load_checkpoint, save_checkpoint
 from amvur.crop import CropTransform
+from amvur.data.samples import HandBatch
 from amvur.data.synthetic.generator import SyntheticHands
+from amvur.data.synthetic.labels import mirror_some
 from amvur.detect.palms import crop_of_landmarks
 from amvur.geometry.procrustes import align_similarity
 from amvur.models.features import Features
@@ -63,8 +65,20 @@ def render(args: argparse.Namespace) -> None:
         path = args.work / "pool" / f"{shard:05d}.safetensors"
         if path.exists():
             continue
-        batches = [as_right_hands(b) for b in source.stream(shard * SHARD, SHARD, 16)]
-        write({n: torch.cat([getattr(b, n) for b in batches]) for n in NAMES}, path)
+        rows = [stored_labels(b) for b in source.stream(shard * SHARD, SHARD, 16)]
+        write({n: torch.cat([row[n] for row in rows]) for n in rows[0]}, path)
+
+
+def stored_labels(batch: HandBatch) -> dict[str, Tensor]:
+    """Return a batch as right hands, with what the texture head learns from packed in bytes and bits."""
+    right = mirror_some(batch, batch.is_left)
+    labels = as_right_hands(batch)
+    stored = {name: getattr(labels, name) for name in NAMES}
+    stored["vertex_colors"] = (right.vertex_colors.clamp(0, 1) * 255).round().to(torch.uint8)
+    for name in ("visible_vertices", "unoccluded_vertices", "mask"):
+        bits = np.packbits(getattr(right, name).flatten(1).numpy(), axis=1)
+        stored[name] = torch.from_numpy(bits)
+    return stored
 
 
 def features(args: argparse.Namespace) -> None:
@@ -77,7 +91,8 @@ def features(args: argparse.Namespace) -> None:
             if path.exists():
                 continue
             generator = torch.Generator().manual_seed(int(shard.stem) * 64 + view)
-            images = LabelledImages(**load_file(shard))
+            stored = load_file(shard)
+            images = LabelledImages(**{name: stored[name] for name in NAMES})
             found: dict[str, list[Tensor]] = {}
             for first in range(0, len(images), 32):
                 seen = view_of(images[first : first + 32], hand, generator)
