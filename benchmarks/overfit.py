@@ -37,8 +37,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=110.0)
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
-    result = {"preset": args.preset, "threads": torch.get_num_threads()}
+    torch.set_num_threads(args.threads)
+    result = {"preset": args.preset, "threads": args.threads}
     for scheme in ("supervised", "weak"):
         result[scheme] = learn(args, scheme)
     print(json.dumps(result, indent=1))

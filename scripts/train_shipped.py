@@ -211,7 +211,8 @@ def open_network(args: argparse.Namespace) -> HandNetwork:
     """Make the network, with the weights of `--start` where they fit."""
     torch.manual_seed(args.seed)
     backbone = LANDMARK_BACKBONE if args.frozen else TUNED_BACKBONE
-    network = make_network(replace(NETWORK, setting=args.setting, backbone=backbone))
+    base = "template" if args.setting == "amvur" else "prior"  # alone, it knows of no other hand
+    network = make_network(replace(NETWORK, setting=args.setting, backbone=backbone, amvur_base=base))
     if args.start is not None:
         missing = network.load_state_dict(load_checkpoint(args.start).state, strict=False)
         print("new:", len(missing.missing_keys), "unused:", len(missing.unexpected_keys))
