@@ -21,9 +21,9 @@ from amvur.errors import ModelFileError
 
 _LIMITS = {0: (None, None), 1: (0.0, None), 3: (0.0, 6.0)}
 """TFLite's fused activations: none, ReLU, ReLU6."""
-_FROZEN_STEPS = 20
-"""Operators that are never tuned: they hold half of the arithmetic and a 40th of the weights, and the map
-behind them (80×14×14) is small enough to be stored, so that tuning the rest need not run them."""
+_FROZEN_STEPS = 39
+"""Operators that are never tuned: they hold most of the arithmetic and a quarter of the weights, and the map
+behind them (112×14×14) is small enough to be stored, so that tuning the rest need not run them."""
 
 
 @dataclass(frozen=True)
