@@ -160,7 +160,9 @@ def test_fitted_weak_camera_is_numpys_least_squares_one(seed):
         rows[..., 0] = points[i, :, :2]
         rows[:, 0, 1] = rows[:, 1, 2] = 1
         root = np.sqrt(weights[i])[:, None]
-        best = np.linalg.lstsq((rows * root[..., None]).reshape(-1, 3), (pixels[i] * root).ravel(), rcond=None)[0]
+        best = np.linalg.lstsq(
+            (rows * root[..., None]).reshape(-1, 3), (pixels[i] * root).ravel(), rcond=None
+        )[0]
         np.testing.assert_allclose([scale[i], *shift[i]], best, rtol=1e-7)
 
 

@@ -56,10 +56,11 @@ def mini_hands(mano, count, settings, *, regressed, seed=0):
 
 
 def write_picture(path, width, height, seed=0):
+    """Blocks of random colors: quickly written, small."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
-    Image.fromarray(small).resize((width, height)).save(path)
+    small = np.random.default_rng(seed).integers(0, 256, (height // 32, width // 32, 3), dtype=np.uint8)
+    image = Image.fromarray(small).resize((width, height), Image.Resampling.NEAREST)
+    image.save(path, **({"compress_level": 1} if path.suffix == ".png" else {}))
 
 
 FREIHAND_SETTINGS = ManoSettings(flat_hand_mean=False, tips="freihand")

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,10 +27,17 @@ def mano(tmp_path_factory):
     return write_mano(tmp_path_factory.mktemp("mano") / "MANO_RIGHT.npz")
 
 
-@pytest.fixture
-def mini(mano, tmp_path):
-    folder = tmp_path / "FreiHAND_pub_v2"
+@pytest.fixture(scope="module")
+def original(mano, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("original") / "FreiHAND_pub_v2"
     return folder, *write_freihand(folder, mano)
+
+
+@pytest.fixture
+def mini(original, tmp_path):
+    """A copy to break, and the hands in it."""
+    folder = shutil.copytree(original[0], tmp_path / "FreiHAND_pub_v2")
+    return folder, *original[1:]
 
 
 def change(folder, name, edit):
@@ -171,7 +179,11 @@ def test_a_picture_that_is_damaged_is_named_when_it_is_read(mini):
 
 SINGLE = {
     "NaN": ("training_xyz", lambda rows: rows[1][4].__setitem__(2, float("nan")), "entry 1 has values"),
-    "a joint less": ("training_xyz", lambda rows: rows[1].pop(), "entry 1 should be 21 × 3 numbers, found 20 × 3"),
+    "a joint less": (
+        "training_xyz",
+        lambda rows: rows[1].pop(),
+        "entry 1 should be 21 × 3 numbers, found 20 × 3",
+    ),
     "text": ("training_K", lambda rows: rows[1].__setitem__(0, ["a", 0, 1]), "entry 1 should be 3 × 3"),
     "ragged": ("training_xyz", lambda rows: rows[1][3].pop(), "entry 1 cannot be read"),
     "no camera": ("training_K", lambda rows: rows[1][0].__setitem__(0, 0.0), "its camera should be"),
@@ -187,12 +199,12 @@ SINGLE = {
     ),
     "another picture's mesh": (
         "training_verts",
-        lambda rows: rows.__setitem__(1, (np.array(rows[1]) + [0.3, 0, 0]).tolist()),
+        lambda rows: rows.__setitem__(1, (np.array(rows[1]) + np.array([0.3, 0, 0])).tolist()),
         "21 of 21 joints lie outside of its mesh",
     ),
     "another picture's joints": (
         "training_xyz",
-        lambda rows: rows.__setitem__(1, (np.array(rows[1]) + [0.6, 0, 0]).tolist()),
+        lambda rows: rows.__setitem__(1, (np.array(rows[1]) + np.array([0.6, 0, 0])).tolist()),
         "nothing of the hand falls into training/rgb/00000001.jpg",
     ),
 }

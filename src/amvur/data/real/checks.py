@@ -31,7 +31,9 @@ def check_camera(intrinsics: Float[np.ndarray, "3 3"], where: str) -> None:
 def check_place(points: Float[np.ndarray, "N 3"], where: str, frame: str) -> None:
     """Raise `InputError` unless points (m, OpenCV's axes) lie before the camera, at a hand's distance."""
     if (points[:, 2] <= 0).any():
-        raise InputError(f"{where}: the hand lies behind the camera, whose frame should be {frame}. {_REMEDY}")
+        raise InputError(
+            f"{where}: the hand lies behind the camera, whose frame should be {frame}. {_REMEDY}"
+        )
     if np.abs(points).max() > _FURTHEST_M:
         raise InputError(
             f"{where}: the hand is {np.abs(points).max():.0f} m away, metres were expected. {_REMEDY}"
@@ -41,7 +43,7 @@ def check_place(points: Float[np.ndarray, "N 3"], where: str, frame: str) -> Non
 def check_in_picture(
     joints_2d: Float[np.ndarray, "N 2"], width: int, height: int, where: str, picture: str
 ) -> None:
-    """Raise `InputError` if none of a hand's points (px) falls into the picture: then it is another one's."""
+    """Raise `InputError` if none of a hand's points (px) is in the picture: they are another one's."""
     inside = ((joints_2d >= 0) & (joints_2d <= (width, height))).all(1)
     if not inside.any():
         raise InputError(
@@ -73,7 +75,9 @@ def check_same_wrist(
         )
 
 
-def project(points: Float[np.ndarray, "N 3"], intrinsics: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "N 2"]:
+def project(
+    points: Float[np.ndarray, "N 3"], intrinsics: Float[np.ndarray, "3 3"]
+) -> Float[np.ndarray, "N 2"]:
     """Return the pixels of points (m) before a pinhole camera."""
     flat = points @ intrinsics.T
     return np.asarray(flat[:, :2] / flat[:, 2:])

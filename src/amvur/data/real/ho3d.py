@@ -1,4 +1,4 @@
-"""HO3D v2 and v3 (Hampali et al. 2020, 2021): lists of frames and a pickle for every frame, in our conventions.
+"""HO3D v2 and v3 (Hampali et al. 2020, 2021): lists of frames, a pickle for each, in our conventions.
 
 Facts: axes are OpenGL's, metres; joints are MANO's 16 and then the tips; every hand is a right one; the
 pose is relative to the flat hand. `train.txt` and `evaluation.txt` say which frames there are and in which

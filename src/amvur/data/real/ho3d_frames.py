@@ -113,9 +113,7 @@ def _optional(
             f"{where}: {key} should be {wanted} numbers, found {array.shape} of {array.dtype}. {_REMEDY}"
         )
     if not np.isfinite(array).all():
-        raise InputError(
-            f"{where}: {key} has values that are not finite (NaN or infinite). {_REMEDY}"
-        )
+        raise InputError(f"{where}: {key} has values that are not finite (NaN or infinite). {_REMEDY}")
     return array.astype(np.float64)
 
 
@@ -140,7 +138,7 @@ def _seen(
     root: Float[np.ndarray, "3"],
     intrinsics: Float[np.ndarray, "3 3"],
 ) -> Float[np.ndarray, "N 2"]:
-    """Return what is known of the hand in the picture: its joints, or a circle of its reach about the wrist."""
+    """Return what is known of the hand in the picture: its joints, or a circle about the wrist."""
     if joints_2d is not None:
         return joints_2d
     angle = np.linspace(0, 2 * np.pi, 21)
@@ -156,7 +154,8 @@ def _box(
     if given is not None and not frame.labelled:
         if not (given[2:] > given[:2]).all():
             raise InputError(
-                f"{where}: handBoundingBox should be left, top, right, bottom, found {given.tolist()}. {_REMEDY}"
+                f"{where}: handBoundingBox should be left, top, right, bottom, found "
+                f"{given.tolist()}. {_REMEDY}"
             )
         return given
     if joints_2d is None:

@@ -21,7 +21,13 @@ HO3D = """HO3D v2 or v3 (HO3D_v2, HO3D_v3):
   (evaluation_xyz.json  evaluation_verts.json)
   what is in brackets is read where it is there; one of the two splits is enough"""
 
-_FREIHAND_SIGNS = ("training_K.json", "training_xyz.json", "evaluation_K.json", "training/rgb", "evaluation/rgb")
+_FREIHAND_SIGNS = (
+    "training_K.json",
+    "training_xyz.json",
+    "evaluation_K.json",
+    "training/rgb",
+    "evaluation/rgb",
+)
 _HO3D_SIGNS = ("train.txt", "evaluation.txt", "train", "evaluation")
 
 
@@ -48,7 +54,8 @@ def list_folder(folder: Path, layout: str) -> frozenset[str]:
         return frozenset(os.listdir(folder))
     except OSError as error:
         raise InputError(
-            f"Cannot list {folder}: {error.strerror or error}. Expected is\n{layout}\nUnpack or download the rest."
+            f"Cannot list {folder}: {error.strerror or error}. Expected is\n{layout}\n"
+            "Unpack or download the rest."
         ) from error
 
 

@@ -61,9 +61,7 @@ class NumberLists:
         if row.dtype.kind not in "iuf" or row.shape != self.shape:
             found = " × ".join(map(str, row.shape)) if row.dtype.kind in "iuf" else "something else"
             wanted = " × ".join(map(str, self.shape))
-            raise InputError(
-                f"{self.path}: entry {index} should be {wanted} numbers, found {found}. {AGAIN}"
-            )
+            raise InputError(f"{self.path}: entry {index} should be {wanted} numbers, found {found}. {AGAIN}")
         if not np.isfinite(row).all():
             raise InputError(
                 f"{self.path}: entry {index} has values that are not finite (NaN or infinite). "
