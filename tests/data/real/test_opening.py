@@ -40,13 +40,32 @@ def test_wrong_usage(tmp_path):
         open_dataset(tmp_path, "test")
 
 
+class Opened:
+    """A data set that only says what was opened."""
+
+    name, protocol = "photographs", None
+
+    def __init__(self, folder, split):
+        self.folder, self.split = folder, split
+
+    def __len__(self):
+        return 0
+
+    def __getitem__(self, index):
+        raise IndexError(index)
+
+    def identity(self):
+        return {}
+
+
 def test_own_photographs_are_asked_for(tmp_path, monkeypatch):
     """The reader of own photographs says itself which folders are its."""
     module = types.ModuleType("amvur.data.real.photographs")
     module.is_photographs = lambda folder: folder == tmp_path
-    module.open_photographs = lambda folder, split: (folder, split)
+    module.open_photographs = Opened
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    assert open_dataset(tmp_path, "training") == (tmp_path, "training")
+    data = open_dataset(tmp_path, "training")
+    assert (data.folder, data.split) == (tmp_path, "training")
     (tmp_path / "inner").mkdir()
     with pytest.raises(InputError, match="is no data set"):
         open_dataset(tmp_path / "inner")

@@ -47,8 +47,8 @@ def check_in_picture(
     inside = ((joints_2d >= 0) & (joints_2d <= (width, height))).all(1)
     if not inside.any():
         raise InputError(
-            f"{where}: nothing of the hand falls into {picture} ({width} × {height} pixels); the annotation seems to "
-            f"be of another picture or camera. {_REMEDY}"
+            f"{where}: nothing of the hand falls into {picture} ({width} × {height} pixels); the annotation "
+            f"seems to be of another picture or camera. {_REMEDY}"
         )
 
 

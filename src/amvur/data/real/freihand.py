@@ -82,7 +82,7 @@ class FreiHand:
         check_camera(intrinsics, f"{self._path('K')}, entry {entry}")
         joints_2d = None if joints is None else _checked_2d(joints, intrinsics, where, picture)
         if joints is not None and vertices is not None:
-            check_mesh(joints, vertices, where)
+            check_mesh(joints, vertices, f"{where}, and {self._path('verts').name}")
         return HandSample(
             key=f"{index:08d}",
             image_path=self.folder / picture,

@@ -59,7 +59,7 @@ def read_frame(frame: Frame, truth: Mapping[str, np.ndarray], truth_path: Path) 
         check_same_wrist(joints[0], root, where, str(truth_path))
     vertices = flip_opengl(truth["verts"]) if "verts" in truth else None
     if joints is not None and vertices is not None:
-        check_mesh(joints, vertices, where)
+        check_mesh(joints, vertices, f"{truth_path} and evaluation_verts.json, for {frame.key}")
     picture = f"{frame.image_path.parent.name}/{frame.image_path.name}"
     joints_2d = None if joints is None else project(joints, intrinsics)
     check_in_picture(_seen(joints_2d, root, intrinsics), *SIZE_PX, where, picture)
