@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from amvur.geometry.cameras import (
+    fit_weak_perspective,
     intrinsics_from_fov,
     mirror_intrinsics,
     project,
@@ -142,3 +143,33 @@ def test_view_axes_look_along_the_crops_centre_and_mirror_with_the_picture(rng):
     mirrored = view_rotation(mirror_intrinsics(cameras, 640), mirrored_center)
     expected = flip[:, None] * view_rotation(cameras, center) * flip
     np.testing.assert_allclose(mirrored, expected, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=30)
+@given(SEEDS)
+def test_fitted_weak_camera_is_numpys_least_squares_one(seed):
+    """Against the general solver: unknowns scale and translation, two equations a point."""
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(3, 21, 3)) * 0.05
+    pixels = 900 * points[..., :2] + rng.normal(size=(3, 1, 2)) * 100 + rng.normal(size=(3, 21, 2))
+    weights = rng.uniform(0.1, 1, (3, 21)) * (rng.random((3, 21)) < 0.8)
+    tensors = [torch.as_tensor(x) for x in (points, pixels, weights)]
+    scale, shift = fit_weak_perspective(*tensors)
+    for i in range(3):
+        rows = np.zeros((21, 2, 3))
+        rows[..., 0] = points[i, :, :2]
+        rows[:, 0, 1] = rows[:, 1, 2] = 1
+        root = np.sqrt(weights[i])[:, None]
+        best = np.linalg.lstsq(
+            (rows * root[..., None]).reshape(-1, 3), (pixels[i] * root).ravel(), rcond=None
+        )[0]
+        np.testing.assert_allclose([scale[i], *shift[i]], best, rtol=1e-7)
+
+
+def test_fitted_weak_camera_where_it_is_not_determined():
+    points, pixels = torch.zeros(21, 3), torch.full((21, 2), 7.0)
+    scale, shift = fit_weak_perspective(points, pixels, min_scale=0.5)
+    assert scale == 0.5
+    np.testing.assert_allclose(shift, 7)
+    scale, _ = fit_weak_perspective(points, pixels, torch.zeros(21))
+    assert torch.isfinite(scale)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import fields
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,17 +123,10 @@ def _open_source(options: Evaluate) -> PictureSource:
         raise InputError(f"--data wants {SYNTH} or the folder of a data set, found nothing at {path}.")
     if (path / "manifest.json").is_file():
         return ShardSource(path)
+    from amvur.data.real import open_dataset
     from amvur.evaluation.real_sources import RealSource
 
-    try:
-        # by name: a checkout may lack the readers, and synthetic hands need none
-        readers = import_module("amvur.data.real")
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"{path} is no folder of `amvur synthesize` (no manifest.json), and this version of amvur has no "
-            f"readers of photographs. Give {SYNTH} or such a folder."
-        ) from error
-    return RealSource(readers.open_dataset(path, options.split), path)
+    return RealSource(open_dataset(path, options.split), path)
 
 
 def _check_submission(subject: Subject, source: PictureSource) -> None:

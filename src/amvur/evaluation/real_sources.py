@@ -10,12 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from amvur.crop import CropTransform
+from amvur.data.real.checks import BOX_OVER_JOINTS
 from amvur.errors import InputError
 from amvur.evaluation.pictures import CROP_SCALE, Picture, crop_picture
 from amvur.structures import RgbImage, Side
 
-BOX_OVER_JOINTS = 1.1
-"""Sides of the box of a whole hand and of its joints alone; crops are measured in the latter."""
 EVALUATION_LIST = "evaluation.txt"
 
 

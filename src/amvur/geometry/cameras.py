@@ -31,6 +31,28 @@ def project_weak_perspective(
     return scale[..., None, None] * rotated[..., :2] + translation[..., None, :]
 
 
+def fit_weak_perspective(
+    points: Float[Tensor, "*batch N 3"],
+    pixels: Float[Tensor, "*batch N 2"],
+    weights: Float[Tensor, "*batch N"] | None = None,
+    min_scale: float = 0.0,
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch 2"]]:
+    """Return scale and translation of the weak camera (rotation 1) that projects points best onto pixels.
+
+    Least squares of `scale * p_xy + translation - pixel` (times `weights`, 1 by default), in closed form;
+    data sets have no such cameras, so that this is what is called their truth. The scale is at least
+    `min_scale`, which hands seen along their length need. Points without extent give that scale.
+    """
+    weight = pixels.new_ones(pixels.shape[:-1]) if weights is None else weights
+    share = (weight / weight.sum(-1, keepdim=True).clamp_min(1e-12))[..., None]
+    flat = points[..., :2]
+    flat_mean, pixel_mean = (share * flat).sum(-2), (share * pixels).sum(-2)
+    a, b = flat - flat_mean[..., None, :], pixels - pixel_mean[..., None, :]
+    spread = (share * a.square()).sum((-2, -1)).clamp_min(1e-12)
+    scale = ((share * a * b).sum((-2, -1)) / spread).clamp_min(min_scale)
+    return scale, pixel_mean - scale[..., None] * flat_mean
+
+
 def intrinsics_from_fov(fov_deg: float, width: int, height: int) -> Float[Tensor, "3 3"]:
     """Return the intrinsics (px) of a centred camera whose longer image side spans `fov_deg` degrees."""
     focal = 0.5 * max(width, height) / math.tan(math.radians(fov_deg) / 2)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from amvur.data.samples import HandBatch, JointState
 from amvur.data.synthetic.labels import mirror_some
-from amvur.geometry.cameras import view_rotation
+from amvur.geometry.cameras import fit_weak_perspective, view_rotation
 from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.model import HandModel
 
@@ -112,9 +112,5 @@ def targets_of(images: LabelledImages, hand: HandModel) -> Targets:
 
 def fit_camera(joints: Float[Tensor, "B 21 3"], joints_2d: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 3"]:
     """Return the weak camera (ln(scale / 8), translation) of least squared 2D distance."""
-    flat, flat_mean = joints[..., :2], joints[..., :2].mean(1, keepdim=True)
-    mean = joints_2d.mean(1, keepdim=True)
-    a, b = flat - flat_mean, joints_2d - mean
-    scale = ((a * b).sum((1, 2)) / a.square().sum((1, 2)).clamp_min(1e-8)).clamp_min(0.1)
-    shift = (mean - scale[:, None, None] * flat_mean)[:, 0]
+    scale, shift = fit_weak_perspective(joints, joints_2d, min_scale=0.1)
     return torch.cat([(scale / _CAMERA_SCALE).log()[:, None], shift], -1)

@@ -1,0 +1,60 @@
+"""Opening a folder of photographs of hands as the data set that it is."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from amvur.data.real.freihand import FreiHand
+from amvur.data.real.ho3d import Ho3d
+from amvur.data.real.layouts import FREIHAND, HO3D, is_freihand, is_ho3d, nearby
+from amvur.data.real.samples import HandDataset
+from amvur.errors import InputError
+
+SPLITS = ("training", "evaluation")
+
+
+def open_dataset(path: Path, split: str = "evaluation") -> HandDataset:
+    """Open `training` or `evaluation` of FreiHAND v2, HO3D v2 or v3, or of one's own labelled photographs.
+
+    Which of them a folder is shows in what it holds. Lists are read once, pictures and labels of samples
+    when they are asked for. Raises `InputError` that shows the expected layout and the first thing missing
+    for any other folder, and for lists that are damaged or contradict each other.
+    """
+    folder = Path(path)
+    if split not in SPLITS:
+        raise InputError(f"A data set has the splits {' and '.join(SPLITS)}, found '{split}'.")
+    if not folder.is_dir():
+        raise InputError(f"Wanted the folder of a data set, found none at {folder}. Check the path.")
+    if is_freihand(folder):
+        return FreiHand(folder, split)
+    own = _open_photographs(folder, split)
+    if own is not None:
+        return own
+    if is_ho3d(folder):
+        return Ho3d(folder, split)
+    raise InputError(_unknown(folder))
+
+
+def _open_photographs(folder: Path, split: str) -> HandDataset | None:
+    """Return one's own labelled photographs, None if the folder is another data set's."""
+    try:
+        photographs = import_module("amvur.data.real.photographs")
+    except ModuleNotFoundError:
+        return None
+    known = photographs.is_photographs(folder)
+    return cast(HandDataset, photographs.open_photographs(folder, split)) if known else None
+
+
+def _unknown(folder: Path) -> str:
+    """Say what was looked for in a folder that no data set has."""
+    other = nearby(folder)
+    if other is not None:
+        return f"{folder} is no data set, but {other} looks like one. Give that folder."
+    found = ", ".join(sorted(child.name for child in folder.iterdir())[:8]) or "nothing"
+    return (
+        f"{folder} is no data set that is known (no training_K.json or evaluation_K.json, no train.txt or "
+        f"evaluation.txt; it holds {found}). Expected is\n{FREIHAND}\nor\n{HO3D}\nor a folder of your own "
+        "photographs with labels."
+    )
