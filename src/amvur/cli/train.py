@@ -58,7 +58,7 @@ def run_train(options: Train) -> int:
 
 def check_train(options: Train) -> None:
     """Raise `InputError` for options that cannot work."""
-    if options.data is not None:
+    if options.data:
         raise InputError(
             f"--data {options.data}: training on folders of real pictures is not there yet. "
             "Leave --data out to train on synthetic hands."
