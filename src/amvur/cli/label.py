@@ -22,16 +22,14 @@ def run_label(options: Label) -> int:
     if not options.folder.is_dir():
         raise InputError(f"amvur label wants a folder of photographs, found none at {options.folder}.")
     if options.detector == "none":
-        raise InputError(
-            "--detector none finds no joints. Leave it out, or name a hand_landmarker.task file."
-        )
+        raise InputError("--detector none finds no joints. Leave it out or name a hand_landmarker.task file.")
     output = options.output or options.folder / LABELS
     paths = find_images([options.folder])
     tally = label_photographs(paths, output, make_detector(options.detector), _say)
     print(
         f"{len(paths)} photographs: {tally.labelled} labelled, {tally.kept} labelled before, "
-        f"{len(tally.failed)} unreadable; {tally.hands} hands ({tally.without_hand} photographs without one). "
-        f"Labels: {output}"
+        f"{len(tally.failed)} unreadable; {tally.hands} hands ({tally.without_hand} photographs without one)"
+        f". Labels: {output}"
     )
     return 1 if tally.failed else 0
 

@@ -54,9 +54,8 @@ class RunOptions:
     `device` "auto" takes a GPU where there is one. `max_seconds` limits the whole run, resumed parts
     included, and the learning rate follows it; `stop_after_s` only pauses this part. `threaded` lets a
     thread fill the pool, which with `replace_pictures` never ends (faster, not reproducible; None: on a
-    GPU); `keep_pool` saves it in the folder. `augment` None switches augmentation off; `upright`: the network learns from
-    crops turned so that the fingers point up. `show_progress`
-    None: on a terminal. `card` goes into the checkpoint.
+    GPU); `keep_pool` saves it in the folder. `augment` None switches augmentation off; `upright`: the network
+    learns from crops turned so that the fingers point up. `show_progress` None: on a terminal. `card` goes into the checkpoint.
     """
 
     device: str = "auto"

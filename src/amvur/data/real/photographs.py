@@ -130,9 +130,7 @@ def _joints(hand: Mapping[str, Any], where: str) -> tuple[np.ndarray, np.ndarray
         ) from error
     labelled = triples[:, 2] != 0
     if not (np.isfinite(triples[labelled]).all() and np.isfinite(confidence).all()):
-        raise InputError(
-            f"{where}: some keypoints or confidences are not finite. Give v = 0 to unknown ones."
-        )
+        raise InputError(f"{where}: some keypoints or confidences are not finite. Set v = 0 where unknown.")
     if not ((confidence >= 0) & (confidence <= 1)).all():
         raise InputError(f"{where}: keypoints_confidence must lie between 0 and 1.")
     if (confidence > 0).sum() < 2:
