@@ -71,7 +71,7 @@ def test_bad_samples_are_skipped_or_stop(tmp_path):
 
 def test_mixtures_keep_shares_and_do_not_depend_on_where_they_start(tmp_path):
     photos = [Photos(Listed([sample_of(tmp_path)] * 3), 32, with_3d=False, seed=s) for s in (0, 1)]
-    mixture = Mixture(photos, [1, 2], seed=4)
+    mixture = Mixture(photos, [1.0, 2.0], seed=4)
     share = np.mean([mixture.choice(n) for n in range(6000)])
     assert abs(share - 2 / 3) < 4 * np.sqrt(2 / 9 / 6000)
     whole = list(mixture.stream(0, 6, 2))

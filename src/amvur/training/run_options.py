@@ -55,7 +55,8 @@ class RunOptions:
     included, and the learning rate follows it; `stop_after_s` only pauses this part. `threaded` lets a
     thread fill the pool, which with `replace_pictures` never ends (faster, not reproducible; None: on a
     GPU); `keep_pool` saves it in the folder. `augment` None switches augmentation off; `upright`: the network
-    learns from crops turned so that the fingers point up. `show_progress` None: on a terminal. `card` goes into the checkpoint.
+    learns from crops turned so that the fingers point up. `show_progress` None: on a terminal. `card` goes
+    into the checkpoint.
     """
 
     device: str = "auto"
