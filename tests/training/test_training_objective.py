@@ -1,5 +1,7 @@
 """The objective on a tiny network: what each scheme may see, and what its gradients are."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.distributions import Normal
@@ -77,7 +79,8 @@ def test_supervised_scheme_needs_3d(network):
     images, hand = labelled()
     prediction = network(torch.full((2, 3, 64, 64), 0.5))
     objective = Objective(PRESETS["supervised"].objective, network)
-    assert torch.isnan(objective(prediction, targets_of(images, hand).only_2d())[0])
+    poisoned = replace(targets_of(images, hand).only_2d(), has_3d=torch.ones(2, dtype=torch.bool))
+    assert torch.isnan(objective(prediction, poisoned)[0])
 
 
 def test_reparameterised_gradient_matches_finite_differences():

@@ -1,4 +1,4 @@
-"""The command line: `amvur reconstruct | view | export | synthesize | train | evaluate | info`.
+"""The command line: `amvur reconstruct | view | export | synthesize | label | train | evaluate | info`.
 
 Nothing heavy is imported here, so that `amvur --help` answers at once.
 
@@ -16,7 +16,7 @@ from typing import Annotated
 
 import tyro
 
-from amvur.cli.options import Evaluate, Export, Info, Reconstruct, Synthesize, Train, View
+from amvur.cli.options import Evaluate, Export, Info, Label, Reconstruct, Synthesize, Train, View
 from amvur.errors import AmvurError
 
 Command = (
@@ -24,6 +24,7 @@ Command = (
     | Annotated[View, tyro.conf.subcommand("view")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Synthesize, tyro.conf.subcommand("synthesize")]
+    | Annotated[Label, tyro.conf.subcommand("label")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Info, tyro.conf.subcommand("info")]
@@ -76,6 +77,10 @@ def run(command: Command) -> int:
         from amvur.cli.evaluate import run_evaluate
 
         return run_evaluate(command)
+    if isinstance(command, Label):
+        from amvur.cli.label import run_label
+
+        return run_label(command)
     if isinstance(command, Train):
         from amvur.cli.train import run_train
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 MeshFormat = Literal["glb", "obj", "ply"]
 
@@ -144,8 +144,23 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Label:
+    """Label your own photographs with the detector's 2D joints, as training on them needs.
+
+    Writes one COCO-style JSON file. The same command again goes on, and labels what is new or changed.
+    """
+
+    folder: Annotated[Positional[Path], arg(metavar="DIR")]
+    """The folder of photographs."""
+    output: Annotated[Path | None, arg(metavar="labels.json")] = None
+    """The file; DIR/labels.json by default, where `amvur train --data DIR` looks for it."""
+    detector: str = "mediapipe"
+    """mediapipe, or the path of a hand_landmarker.task file."""
+
+
+@dataclass(frozen=True)
 class Train:
-    """Train a network on synthetic hands.
+    """Train a network on synthetic hands, real data sets, your own labelled photographs, or a mixture.
 
     Writes last/ (the weights, a checkpoint folder), state.pt (to go on from) and log.csv into the output
     folder; a killed run is continued by the same command with --resume.
@@ -187,8 +202,10 @@ class Train:
     """A folder with photographs to put behind the hands; otherwise backgrounds are drawn."""
     pretrained: bool = False
     """Begin with timm's weights of the backbone (downloaded)."""
-    data: Path | None = None
-    """Reserved for folders of real pictures; only synthetic hands can be trained on now."""
+    data: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="synthetic|DIR[=WEIGHT]")] = ()
+    """Give it once for every data set: synthetic, or a folder; with =WEIGHT its share of the pictures."""
+    start: str | None = None
+    """Begin with the weights (and the network) of a checkpoint folder; default is the shipped one."""
 
 
 @dataclass(frozen=True)

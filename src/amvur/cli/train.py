@@ -1,15 +1,22 @@
-"""`amvur train`: a network from synthetic hands, resumable."""
+"""`amvur train`: a network from synthetic hands, data sets or own photographs, resumable."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amvur.cli.checks import check_output
 from amvur.cli.options import Train
-from amvur.errors import InputError
+from amvur.errors import InputError, ModelFileError
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from amvur.data.synthetic.generator import SyntheticHands
+    from amvur.models.network import NetworkConfig
+    from amvur.training.pool import Source
     from amvur.training.presets import Preset
     from amvur.training.run_options import Parts, RunOptions
 
@@ -34,7 +41,11 @@ def run_train(options: Train) -> int:
     from amvur.training.loop import train
 
     torch.manual_seed(preset.training.seed)
+    if options.start is not None:
+        preset = replace(preset, network=start_network(options.start))
     parts = make_parts(preset, options.pretrained)
+    if options.start is not None:
+        load_start(parts.network, options.start)
     seeds = (preset.training.seed, (preset.training.seed + HELD_OUT_SEED_STEP) % MAX_SEED)
     source, held_out = (
         SyntheticHands(
@@ -42,8 +53,10 @@ def run_train(options: Train) -> int:
         )
         for seed in seeds
     )
-    run = _run_options(options, {"preset": options.preset, "data": source.identity()})
-    result = train(parts, preset.training, options.output, source, held_out, run)
+    pictures = _chosen_data(options, preset, source)
+    card = {"preset": options.preset, "start": options.start, "data": pictures.identity()}
+    run = replace(_run_options(options, card), upright=preset.network.crop == "upright")
+    result = train(parts, preset.training, options.output, pictures, held_out, run)
     end = "finished" if result.finished else "paused; the same command with --resume goes on"
     error = (
         "" if result.held_out_mm is None else f", PA-MPJPE of held-out pictures {result.held_out_mm:.2f} mm"
@@ -58,11 +71,8 @@ def run_train(options: Train) -> int:
 
 def check_train(options: Train) -> None:
     """Raise `InputError` for options that cannot work."""
-    if options.data is not None:
-        raise InputError(
-            f"--data {options.data}: training on folders of real pictures is not there yet. "
-            "Leave --data out to train on synthetic hands."
-        )
+    if options.start is not None and options.pretrained:
+        raise InputError("--start brings all weights. Leave --pretrained out.")
     lows = {
         "steps": 1,
         "batch_size": 1,
@@ -107,6 +117,52 @@ def make_parts(preset: Preset, pretrained: bool = False) -> Parts:
     network = make_network(preset.network, pretrained)
     objective = Objective(preset.objective, network)
     return Parts(network, asdict(preset.network), preset.network.image_px, network.hand, objective)
+
+
+def start_folder(choice: str) -> Path:
+    """Return the checkpoint folder behind "default" or a path; raises `InputError` where none ships."""
+    from amvur.inference.trained import default_checkpoint
+
+    folder = default_checkpoint() if choice == "default" else Path(choice)
+    if folder is None:
+        raise InputError("--start default: no weights ship with this installation. Name a folder.")
+    return folder
+
+
+def start_network(choice: str) -> NetworkConfig:
+    """Return the network of a checkpoint; raises `ModelFileError` for a folder that is none."""
+    from amvur.checkpoint import read_config
+    from amvur.models.network import NetworkConfig
+
+    folder = start_folder(choice)
+    try:
+        return NetworkConfig.from_json(read_config(folder)["network"])
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(f"{folder} describes no network of this version of amvur: {error}.") from error
+
+
+def load_start(network: nn.Module, choice: str) -> None:
+    """Copy a checkpoint's weights; raises `ModelFileError` that lists what differs."""
+    from amvur.checkpoint import load_checkpoint, load_weights
+
+    folder = start_folder(choice)
+    load_weights(network, load_checkpoint(folder).state, folder)
+
+
+def _chosen_data(options: Train, preset: Preset, synthetic: SyntheticHands) -> Source:
+    """Return what --data names; synthetic hands without it."""
+    if not options.data:
+        return synthetic
+    from amvur.training.data_choice import make_source
+
+    return make_source(
+        options.data,
+        synthetic,
+        preset.network,
+        preset.objective.weak,
+        preset.training.seed,
+        lambda text: print(f"amvur: {text}", file=sys.stderr, flush=True),
+    )
 
 
 def _run_options(options: Train, card: dict[str, object]) -> RunOptions:

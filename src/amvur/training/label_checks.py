@@ -21,7 +21,7 @@ def check_labels(batch: LabelledImages, image_px: int) -> None:
         )
     for name in (field.name for field in fields(LabelledImages)[1:]):
         value: Tensor = getattr(batch, name)
-        wrong = ~torch.isfinite(value).flatten(1).all(1)
+        wrong = ~torch.isfinite(value).reshape(len(value), -1).all(1)
         if name == "joints_2d":  # what weighs nothing may be anything
             wrong = (~torch.isfinite(value).all(-1) & (batch.joint_confidence > 0)).any(1)
         if bool(wrong.any()):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from amvur.errors import InputError, OutputError
+from amvur.models.upright import UprightNetwork
 from amvur.training.augment import as_pixels, augment
 from amvur.training.config import TrainingConfig
 from amvur.training.held_out import draw_held_out, pa_mpjpe_mm
@@ -26,6 +27,7 @@ from amvur.training.randomness import make_generator, mixed_seed
 from amvur.training.run_options import Loss, Parts, Result, RunOptions, TrainingError, make_fabric
 from amvur.training.run_state import POOL, STATE, Progress, load_state, save_last, save_state
 from amvur.training.targets import Targets, targets_of
+from amvur.training.upright_views import upright_view
 
 MAX_SKIPPED_IN_A_ROW = 50
 
@@ -214,7 +216,10 @@ class Trainer:
             images = self.pool.take(places[self.rank * size : (self.rank + 1) * size])
         generator = make_generator(self.config.seed, step, self.rank, 1, self.device)
         if self.run.augment is not None:
-            images = augment(images, self.hand, generator, self.run.augment)
+            if self.run.upright:
+                images = upright_view(images, self.hand, generator, self.run.augment)
+            else:
+                images = augment(images, self.hand, generator, self.run.augment)
         # dropout has no generator of its own
         torch.manual_seed(mixed_seed(self.config.seed, step, self.rank, 2))
         pixels = as_pixels(images.images)
@@ -227,7 +232,9 @@ class Trainer:
         config, progress = self.config, self.progress
         row: dict[str, float | int] = {}
         if last or progress.step % config.evaluate_every == 0:
-            progress.held_out_mm = float(pa_mpjpe_mm(self.average.module, self._held_out, self.hand).mean())
+            network = self.average.module
+            shown = UprightNetwork(network) if self.run.upright else network  # type: ignore[arg-type]
+            progress.held_out_mm = float(pa_mpjpe_mm(shown, self._held_out, self.hand).mean())
             row["held_out_pa_mpjpe_mm"] = progress.held_out_mm
         if row or progress.step % config.log_every == 0:
             self._report(bar, terms, row)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.distributions import Normal
 
+from amvur.detect.convention import load_convention
 from amvur.geometry.rotations import matrix_to_axis_angle
+from amvur.hand.landmarks import HandState, landmarks, make_chain, without_offsets
 from amvur.hand.prior import HandPrior, make_prior
 from amvur.losses import beta_negative_log_likelihood, camera_error, divergence, negative_log_likelihood
 from amvur.models.network import HandNetwork, Prediction
@@ -84,7 +86,7 @@ class Objective:
         if self.config.weak:
             terms = self._weak(prediction, targets, generator)
         else:
-            terms = self._supervised(prediction, targets)
+            terms = self._supervised(prediction, targets.finite_3d())
         weights = vars(self.config.weights)
         total = sum((weights[name] * value for name, value in terms.items() if weights[name]), 0.0)
         return torch.as_tensor(total), terms
@@ -92,6 +94,9 @@ class Objective:
     def _supervised(self, p: Prediction, t: Targets) -> dict[str, Tensor]:
         beta = self.config.beta
         confidence = t.joint_confidence[..., None].expand_as(t.joints_2d)
+        # detectors' landmarks are no truth for joints; what is not labelled in 3D takes part in no other term
+        confidence = confidence * (~t.by_detector)[:, None, None]
+        has = t.has_3d
         vertices, joints = scaled(p.vertices, UNIT_M), scaled(p.joints, UNIT_M)
         flat = scaled(p.joints_2d, _CROP_UNIT)
         prior_vertices, prior_joints = scaled(p.prior_vertices, UNIT_M), scaled(p.prior_joints, UNIT_M)
@@ -101,22 +106,22 @@ class Objective:
         joined = p.vertices is not p.prior_vertices
         truth = t.vertices if p.rows is None else t.vertices[:, p.rows]
         terms = {
-            "vertices_likelihood": likelihood(vertices, truth / UNIT_M, **options).mean(),
-            "joints_likelihood": likelihood(joints, t.joints / UNIT_M, **options).mean(),
+            "vertices_likelihood": marked_mean(likelihood(vertices, truth / UNIT_M, **options), has),
+            "joints_likelihood": marked_mean(likelihood(joints, t.joints / UNIT_M, **options), has),
             "joints_2d_likelihood": weighted_mean(
                 likelihood(flat, t.joints_2d / _CROP_UNIT, **options), confidence
             ),
-            "camera": camera_error(p.hand.camera.loc, t.camera).mean(),
-            "prior_vertices": absolute(prior_vertices.loc, truth / UNIT_M).mean(),
-            "prior_joints": absolute(prior_joints.loc, t.joints / UNIT_M).mean(),
+            "camera": marked_mean(camera_error(p.hand.camera.loc, t.camera), has),
+            "prior_vertices": marked_mean(absolute(prior_vertices.loc, truth / UNIT_M), has),
+            "prior_joints": marked_mean(absolute(prior_joints.loc, t.joints / UNIT_M), has),
             "prior_joints_2d": weighted_mean(absolute(prior_flat.loc, t.joints_2d / _CROP_UNIT), confidence),
-            "rotations": (p.hand.rotations - t.rotations).square().mean(),
-            "betas": (p.hand.betas - t.betas).square().mean(),
+            "rotations": marked_mean((p.hand.rotations - t.rotations).square(), has),
+            "betas": marked_mean((p.hand.betas - t.betas).square(), has),
         }
         if joined:
-            terms["vertices_divergence"] = divergence(vertices, prior_vertices).mean()
-            terms["joints_divergence"] = divergence(joints, prior_joints).mean()
-            terms["joints_2d_divergence"] = divergence(flat, prior_flat).mean()
+            terms["vertices_divergence"] = marked_mean(divergence(vertices, prior_vertices), has)
+            terms["joints_divergence"] = marked_mean(divergence(joints, prior_joints), has)
+            terms["joints_2d_divergence"] = marked_mean(divergence(flat, prior_flat), has)
         return terms
 
     def _weak(self, p: Prediction, t: Targets, generator: torch.Generator | None) -> dict[str, Tensor]:
@@ -127,9 +132,10 @@ class Objective:
         regressor = self._hand.joint_regressor
         joints = (regressor if p.rows is None else regressor[:, p.rows]) @ vertices
         camera = drawn(p.hand.camera, generator)
-        flat = apply_camera(joints - joints[:, :1], camera)
+        shift = self._detector_shift(p) * t.by_detector[:, None, None]
+        flat = apply_camera(joints - joints[:, :1] + shift, camera)
         spread = Normal(flat, torch.full_like(flat, self.config.pixel_std), validate_args=False)
-        prior_flat = p.prior_joints_2d.loc
+        prior_flat = p.prior_joints_2d.loc + _flat_shift(p, shift)
         terms = {
             "joints_2d_likelihood": weighted_mean(
                 negative_log_likelihood(scaled(spread, _CROP_UNIT), label / _CROP_UNIT), confidence
@@ -148,6 +154,15 @@ class Objective:
             ).mean()
             terms["joints_divergence"] = divergence(scaled(p.joints, UNIT_M), prior_joints).mean()
         return terms
+
+    def _detector_shift(self, p: Prediction) -> Float[Tensor, "B 21 3"]:
+        """Return how far MediaPipe's landmarks lie from the joints of the predicted hands (m, view axes)."""
+        offsets = torch.from_numpy(load_convention("mediapipe").offsets_m)
+        with_offsets = make_chain(self._hand, offsets)
+        # the turn of a bone is all that matters: without gradient the labels cannot bend a hand by it
+        rotations, betas = p.hand.rotations.detach().float(), p.hand.betas.detach().float()
+        state = HandState(rotations, betas, torch.zeros_like(betas[:, :3]))
+        return landmarks(with_offsets, state) - landmarks(without_offsets(with_offsets), state)
 
     def _pose_cost(self, p: Prediction) -> Float[Tensor, ""]:
         """Return the anatomical prior's squared residuals, soft limits included, per angle."""
@@ -169,6 +184,20 @@ def drawn(distribution: Normal, generator: torch.Generator | None) -> Tensor:
     loc = distribution.loc
     noise = torch.randn(loc.shape, generator=generator, device=loc.device, dtype=loc.dtype)
     return loc + distribution.scale * noise
+
+
+def _flat_shift(p: Prediction, shift: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B 21 2"]:
+    """Return what a shift of joints is in the picture, by the prior-net's mean camera."""
+    camera = p.hand.camera.loc
+    return apply_camera(shift, camera) - camera[:, None, 1:]
+
+
+def marked_mean(values: Float[Tensor, "B *shape"], marked: Bool[Tensor, "B"]) -> Float[Tensor, ""]:
+    """Return the mean over the marked pictures, 0 without any."""
+    if bool(marked.all()):
+        return values.mean()
+    weight = marked.to(values).view(-1, *[1] * (values.dim() - 1)).expand_as(values)
+    return weighted_mean(values, weight)
 
 
 def weighted_mean(values: Float[Tensor, "*shape"], weight: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:

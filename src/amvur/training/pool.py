@@ -33,7 +33,9 @@ _NAMES = tuple(field.name for field in fields(LabelledImages))
 class Source(Protocol):
     """Where pictures come from; `SyntheticHands` is one."""
 
-    def stream(self, start: int, count: int | None, batch_size: int) -> IterableDataset[HandBatch]:
+    def stream(
+        self, start: int, count: int | None, batch_size: int
+    ) -> IterableDataset[HandBatch] | IterableDataset[LabelledImages]:
         """Return samples start, start + 1, ... as a dataset of batches, each worker its share."""
         ...
 
@@ -257,14 +259,14 @@ class SamplePool:
 class RightHands(IterableDataset[LabelledImages]):
     """A stream of batches as right hands: workers send only what training needs."""
 
-    def __init__(self, stream: IterableDataset[HandBatch]) -> None:
+    def __init__(self, stream: IterableDataset[HandBatch] | IterableDataset[LabelledImages]) -> None:
         """Wrap a stream."""
         self.stream = stream
 
     def __iter__(self) -> Iterator[LabelledImages]:
         """Yield this worker's share."""
         for batch in self.stream:
-            yield as_right_hands(batch)
+            yield batch if isinstance(batch, LabelledImages) else as_right_hands(batch)
 
 
 def _allocate(like: LabelledImages, size: int, device: torch.device) -> LabelledImages:

@@ -54,8 +54,9 @@ class RunOptions:
     `device` "auto" takes a GPU where there is one. `max_seconds` limits the whole run, resumed parts
     included, and the learning rate follows it; `stop_after_s` only pauses this part. `threaded` lets a
     thread fill the pool, which with `replace_pictures` never ends (faster, not reproducible; None: on a
-    GPU); `keep_pool` saves it in the folder. `augment` None switches augmentation off. `show_progress`
-    None: on a terminal. `card` goes into the checkpoint.
+    GPU); `keep_pool` saves it in the folder. `augment` None switches augmentation off; `upright`: the network
+    learns from crops turned so that the fingers point up. `show_progress` None: on a terminal. `card` goes
+    into the checkpoint.
     """
 
     device: str = "auto"
@@ -70,6 +71,7 @@ class RunOptions:
     replace_pictures: bool = True
     keep_pool: bool = False
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
+    upright: bool = False
     show_progress: bool | None = None
     card: dict[str, Any] = field(default_factory=dict)
 

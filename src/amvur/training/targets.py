@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -22,7 +22,9 @@ class LabelledImages:
     """B square pictures of right hands (left ones mirrored) with their labels: metres, camera frame, px.
 
     Meshes follow from the parameters, so that a large store of pictures stays small.
-    `joint_confidence` (0 to 1) weighs 2D joints; `vertex_colors` and the like are not kept.
+    `joint_confidence` (0 to 1) weighs 2D joints; `vertex_colors` and the like are not kept. Without
+    `has_3d` (all have it by default) parameters are 0 and mean nothing; `by_detector` marks pictures whose
+    2D joints lie where MediaPipe puts them (none by default).
     """
 
     images: UInt8[Tensor, "B S S 3"]
@@ -33,6 +35,15 @@ class LabelledImages:
     transl: Float[Tensor, "B 3"]
     joints_2d: Float[Tensor, "B 21 2"]
     joint_confidence: Float[Tensor, "B 21"]
+    has_3d: Bool[Tensor, "B"] = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
+    by_detector: Bool[Tensor, "B"] = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
+
+    def __post_init__(self) -> None:
+        """Fill what was left out."""
+        for name, value in (("has_3d", True), ("by_detector", False)):
+            if len(getattr(self, name)) != len(self.images):
+                full = torch.full((len(self.images),), value, device=self.images.device)
+                object.__setattr__(self, name, full)
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -62,12 +73,25 @@ class Targets:
     betas: Float[Tensor, "B 10"]
     camera: Float[Tensor, "B 3"]
     has_3d: Bool[Tensor, "B"]
+    by_detector: Bool[Tensor, "B"]
 
     def only_2d(self) -> Targets:
-        """Return what weak supervision may see: 2D joints and confidences; all else is NaN."""
-        values = {f.name: torch.full_like(getattr(self, f.name), float("nan")) for f in fields(self)[:-1]}
-        values |= {"joints_2d": self.joints_2d, "joint_confidence": self.joint_confidence}
-        return Targets(**values, has_3d=torch.zeros_like(self.has_3d))
+        """Return what weak supervision may see: 2D joints, confidences and convention; all else is NaN."""
+        seen = ("joints_2d", "joint_confidence", "by_detector", "has_3d")
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values |= {n: torch.full_like(v, float("nan")) for n, v in values.items() if n not in seen}
+        return Targets(**(values | {"has_3d": torch.zeros_like(self.has_3d)}))
+
+    def finite_3d(self) -> Targets:
+        """Return the same with zeros for the 3D truth of pictures that have none.
+
+        What is masked afterwards must be finite before: a masked NaN still makes the gradient NaN.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("vertices", "joints", "rotations", "betas", "camera"):
+            has = self.has_3d.view(-1, *[1] * (values[name].dim() - 1))
+            values[name] = torch.where(has, values[name], 0)
+        return Targets(**values)
 
 
 def as_right_hands(batch: HandBatch) -> LabelledImages:
@@ -106,7 +130,8 @@ def targets_of(images: LabelledImages, hand: HandModel) -> Targets:
         rotations=rotations,
         betas=images.betas,
         camera=fit_camera(joints, joints_2d),
-        has_3d=torch.ones_like(images.betas[:, 0], dtype=torch.bool),
+        has_3d=images.has_3d,
+        by_detector=images.by_detector,
     )
 
 

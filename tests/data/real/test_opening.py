@@ -1,7 +1,7 @@
 """Folders that are no data set, or one step beside it."""
 
+import json
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -40,32 +40,12 @@ def test_wrong_usage(tmp_path):
         open_dataset(tmp_path, "test")
 
 
-class Opened:
-    """A data set that only says what was opened."""
-
-    name, protocol = "photographs", None
-
-    def __init__(self, folder, split):
-        self.folder, self.split = folder, split
-
-    def __len__(self):
-        return 0
-
-    def __getitem__(self, index):
-        raise IndexError(index)
-
-    def identity(self):
-        return {}
-
-
-def test_own_photographs_are_asked_for(tmp_path, monkeypatch):
-    """The reader of own photographs says itself which folders are its."""
-    module = types.ModuleType("amvur.data.real.photographs")
-    module.is_photographs = lambda folder: folder == tmp_path
-    module.open_photographs = Opened
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    data = open_dataset(tmp_path, "training")
-    assert (data.folder, data.split) == (tmp_path, "training")
+def test_own_photographs_are_opened_by_folder_and_by_file(tmp_path):
+    labels = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    for path in (tmp_path, tmp_path / "labels.json"):
+        data = open_dataset(path, "training")
+        assert (data.name, data.split, len(data)) == ("photographs", "training", 0)
     (tmp_path / "inner").mkdir()
-    with pytest.raises(InputError, match="is no data set"):
+    with pytest.raises(InputError, match="looks like one"):
         open_dataset(tmp_path / "inner")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 from amvur.data.real.freihand import FreiHand
 from amvur.data.real.ho3d import Ho3d
 from amvur.data.real.layouts import FREIHAND, HO3D, is_freihand, is_ho3d, nearby
+from amvur.data.real.photographs import is_photographs, open_photographs
 from amvur.data.real.samples import HandDataset
 from amvur.errors import InputError
 
@@ -25,26 +24,15 @@ def open_dataset(path: Path, split: str = "evaluation") -> HandDataset:
     folder = Path(path)
     if split not in SPLITS:
         raise InputError(f"A data set has the splits {' and '.join(SPLITS)}, found '{split}'.")
+    if is_photographs(folder):
+        return open_photographs(folder, split)
     if not folder.is_dir():
         raise InputError(f"Wanted the folder of a data set, found none at {folder}. Check the path.")
     if is_freihand(folder):
         return FreiHand(folder, split)
-    own = _open_photographs(folder, split)
-    if own is not None:
-        return own
     if is_ho3d(folder):
         return Ho3d(folder, split)
     raise InputError(_unknown(folder))
-
-
-def _open_photographs(folder: Path, split: str) -> HandDataset | None:
-    """Return one's own labelled photographs, None if the folder is another data set's."""
-    try:
-        photographs = import_module("amvur.data.real.photographs")
-    except ModuleNotFoundError:
-        return None
-    known = photographs.is_photographs(folder)
-    return cast(HandDataset, photographs.open_photographs(folder, split)) if known else None
 
 
 def _unknown(folder: Path) -> str:
@@ -56,5 +44,5 @@ def _unknown(folder: Path) -> str:
     return (
         f"{folder} is no data set that is known (no training_K.json or evaluation_K.json, no train.txt or "
         f"evaluation.txt; it holds {found}). Expected is\n{FREIHAND}\nor\n{HO3D}\nor a folder of your own "
-        "photographs with labels."
+        "photographs with the labels.json of `amvur label`."
     )

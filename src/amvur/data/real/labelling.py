@@ -1,0 +1,169 @@
+"""Photographs to 2D labels: a detector's hands as COCO-style JSON, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from amvur.detect.base import Detector
+from amvur.errors import AmvurError, InputError, OutputError
+from amvur.hand.joints import JOINT_NAMES, JOINT_PARENTS
+from amvur.image import load_image
+from amvur.structures import HandDetection
+
+LOW_CONFIDENCE = 0.5
+SAVE_EVERY = 20
+"""Photographs between two writings of the file: what a killed run loses at most."""
+
+
+@dataclass
+class LabelTally:
+    """What happened to the photographs of a run."""
+
+    labelled: int = 0
+    kept: int = 0
+    hands: int = 0
+    without_hand: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+def label_photographs(
+    paths: Sequence[Path], output: Path, detector: Detector, say: Callable[[str], None] = print
+) -> LabelTally:
+    """Detect hands in photographs and write `output`; what it holds of unchanged files is kept.
+
+    Photographs without a hand are recorded (an image without annotations), those that cannot be read are
+    told by `say`, listed under `unreadable` and tried again by the next run. Raises `OutputError` where the
+    file cannot be written and `InputError` where it holds something else.
+    """
+    before = _previous(output)
+    tally, records = LabelTally(), {}
+    unsaved = 0
+    for path in paths:
+        name = os.path.relpath(path, output.parent)
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            old = before.get(name)
+            if old is not None and old[0].get("sha256") == digest:
+                records[name] = old
+                tally.kept += 1
+            else:
+                records[name] = _label(path, name, digest, detector)
+                tally.labelled += 1
+                unsaved += 1
+        except (AmvurError, OSError) as error:
+            tally.failed.append(name)
+            say(f"{path}: {error}")
+            continue
+        tally.hands += len(records[name][1])
+        tally.without_hand += not records[name][1]
+        if unsaved >= SAVE_EVERY:
+            _write(output, {**before, **records}, tally.failed)
+            unsaved = 0
+    _write(output, records, tally.failed)
+    return tally
+
+
+Record = tuple[dict[str, Any], list[dict[str, Any]]]
+
+
+def _label(path: Path, name: str, digest: str, detector: Detector) -> Record:
+    """Return a photograph's entry and those of its hands."""
+    pixels = load_image(path).pixels
+    height, width = pixels.shape[:2]
+    hands = detector.detect(pixels)
+    image = {"file_name": name, "width": width, "height": height, "sha256": digest}
+    return image, [_annotation(hand, number) for number, hand in enumerate(hands)]
+
+
+def _annotation(hand: HandDetection, number: int) -> dict[str, Any]:
+    """Return a hand in COCO's words; `v` is 1 for joints of low confidence, 2 otherwise."""
+    joints = np.median(hand.joints_2d_px, axis=0) if len(hand.joints_2d_px) else np.zeros((21, 2))
+    confidence = np.clip(hand.confidence, 0, 1) * bool(len(hand.joints_2d_px))
+    state = np.where(confidence >= LOW_CONFIDENCE, 2, np.where(confidence > 0, 1, 0))
+    triples = [v for (x, y), s in zip(joints, state, strict=True) for v in (_short(x), _short(y), int(s))]
+    x0, y0, x1, y1 = (float(value) for value in hand.box_xyxy_px)
+    return {
+        "category_id": 1,
+        "hand": number,
+        "side": hand.side,
+        "score": _short(hand.score, 4),
+        "low_confidence": bool(hand.score < LOW_CONFIDENCE or (state < 2).any()),
+        "bbox": [_short(value) for value in (x0, y0, x1 - x0, y1 - y0)],
+        "area": _short((x1 - x0) * (y1 - y0)),
+        "iscrowd": 0,
+        "num_keypoints": int((state > 0).sum()),
+        "keypoints": triples,
+        "keypoints_confidence": [_short(value, 4) for value in confidence],
+        "convention": hand.convention,
+    }
+
+
+def _short(value: float, digits: int = 2) -> float:
+    return round(float(value), digits)
+
+
+def _previous(output: Path) -> dict[str, Record]:
+    """Return what an earlier run wrote, by file name."""
+    if not output.exists():
+        return {}
+    try:
+        values = json.loads(output.read_bytes())
+        ours = values["info"]["made_by"] == "amvur label"
+        images = {image["id"]: image for image in values["images"]}
+        records: dict[str, Record] = {image["file_name"]: (image, []) for image in images.values()}
+        for hand in values["annotations"]:
+            records[images[hand["image_id"]]["file_name"]][1].append(hand)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        ours, reason = False, repr(error)
+    else:
+        reason = "it was not made by amvur label"
+    if not ours:
+        raise InputError(
+            f"{output} holds something else ({reason}) and is not overwritten. Give another --output."
+        )
+    return records
+
+
+def _write(output: Path, records: dict[str, Record], failed: Sequence[str]) -> None:
+    """Write all labels, whole or not at all."""
+    images, annotations = [], []
+    for number, (image, hands) in enumerate(records.values()):
+        images.append({**image, "id": number})
+        annotations += [{**hand, "image_id": number} for hand in hands]
+    conventions = sorted({str(hand["convention"]) for hand in annotations})
+    values = {
+        "info": {
+            "made_by": "amvur label",
+            "convention": conventions[0] if conventions else "mediapipe",
+            "joints": "pixels of the photograph as displayed; the centre of the first pixel is (0.5, 0.5)",
+        },
+        "images": images,
+        "annotations": [{**hand, "id": number} for number, hand in enumerate(annotations)],
+        "categories": [
+            {
+                "id": 1,
+                "name": "hand",
+                "keypoints": list(JOINT_NAMES),
+                "skeleton": [[p + 1, j + 1] for j, p in enumerate(JOINT_PARENTS) if p >= 0],
+            }
+        ],
+        "unreadable": list(failed),
+    }
+    staged = output.with_name(f".{output.name}.{uuid4().hex[:12]}.tmp")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        os.replace(staged, output)
+    except OSError as error:
+        raise OutputError(f"Cannot write {output}: {error}. Choose another --output.") from error
+    finally:
+        staged.unlink(missing_ok=True)

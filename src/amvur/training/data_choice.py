@@ -1,0 +1,91 @@
+"""What a user names as training data becomes a source: data sets with weights, synthetic hands among them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from amvur.data.real import open_dataset
+from amvur.errors import InputError
+from amvur.hand.loading import load_hand_model
+from amvur.models.network import NetworkConfig
+from amvur.training.real_sources import Mixture, Numbered, Photos, Rendered, Renders, check_dataset, has_3d
+
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """`synthetic` or a folder, and its weight in the mixture."""
+
+    name: str
+    weight: float = 1.0
+
+
+def parse_choice(text: str) -> DataChoice:
+    """Read `NAME` or `NAME=WEIGHT`; a path that exists may itself have an equals sign.
+
+    Raises `InputError` for a weight that is no number above 0.
+    """
+    name, sign, weight = text.rpartition("=")
+    if not sign or Path(text).exists():
+        return DataChoice(text)
+    try:
+        value = float(weight)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0 and name):
+        raise InputError(f"--data wants synthetic or a folder, then =WEIGHT above 0; found {text!r}.")
+    return DataChoice(name, value)
+
+
+def make_source(
+    texts: Sequence[str],
+    synthetic: Rendered,
+    network: NetworkConfig,
+    weak: bool,
+    seed: int,
+    say: Callable[[str], None],
+) -> Mixture:
+    """Open, check and mix data sets; what is wrong with single samples is told by `say`.
+
+    3D labels are used only by supervised presets whose hand model is MANO, the model they belong to. Raises
+    `InputError` for a data set that cannot be used, and where a supervised preset has nothing in 3D.
+    """
+    choices = [parse_choice(text) for text in texts]
+    use_3d = not weak and network.hand_model != "open"
+    pose_mean = load_hand_model(network.hand_model).pose_mean if use_3d else None
+    sets: list[Numbered] = []
+    any_3d = False
+    for choice in choices:
+        if choice.name == SYNTHETIC:
+            sets.append(Renders(synthetic))
+            any_3d = True
+            continue
+        dataset = open_dataset(Path(choice.name), "training")
+        faults = check_dataset(dataset, use_3d)
+        for fault in faults[:5]:
+            say(f"will be skipped: {fault}")
+        if len(faults) > 5:
+            say(f"{choice.name}: {len(faults)} samples in all will be skipped")
+        any_3d = any_3d or (use_3d and _some_3d(dataset))
+        sets.append(Photos(dataset, network.image_px, with_3d=use_3d, seed=seed, pose_mean=pose_mean))
+    if not weak and not any_3d:
+        raise InputError(
+            "A supervised preset needs 3D labels, found none that fit in "
+            f"{', '.join(c.name for c in choices)}: those of data sets are MANO's and need --hand-model "
+            "FILE.pkl. Use --preset weak for 2D labels, or add --data synthetic."
+        )
+    return Mixture(sets, [choice.weight for choice in choices], seed)
+
+
+def _some_3d(dataset: object) -> bool:
+    """Whether one of the first usable samples has 3D labels."""
+    for index in range(min(len(dataset), 50)):  # type: ignore[arg-type]
+        try:
+            return has_3d(dataset[index])  # type: ignore[index]
+        except InputError:
+            continue
+    return False

@@ -1,0 +1,297 @@
+"""Data sets of photographs, alone or mixed, as the pictures that a pool is filled with.
+
+Picture i of a source depends on its seed and i alone, so that workers, pauses and restarts change nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch.utils.data import IterableDataset, get_worker_info
+
+from amvur.crop import CropTransform
+from amvur.data.real.samples import HandDataset, HandSample
+from amvur.data.samples import HandBatch
+from amvur.errors import AmvurError, InputError
+from amvur.training.targets import LabelledImages, as_right_hands
+
+CROP_OVER_BOX = 1.3 / 1.1
+"""The crop's side over that of the whole hand's box, as networks are shown hands in evaluation."""
+ASSUMED_FOCAL = 1.2
+"""Focal length over the longer side of photographs whose camera is not known (about 45 degrees)."""
+CHECKED = 2000
+"""Samples looked at before the first step, spread evenly over a data set; all of a smaller one."""
+MAX_BAD_SHARE = 0.5
+MAX_BAD_IN_A_ROW = 50
+
+
+class Numbered(Protocol):
+    """Pictures by number."""
+
+    def picture(self, number: int) -> LabelledImages:
+        """Return picture `number` (from 0, without end) as a batch of one."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that the pictures depend on."""
+        ...
+
+
+class Photos:
+    """A data set in an order drawn anew for every round; samples that cannot be used are told and skipped."""
+
+    def __init__(
+        self,
+        dataset: HandDataset,
+        image_px: int,
+        *,
+        with_3d: bool,
+        seed: int = 0,
+        pose_mean: Float[np.ndarray, "45"] | None = None,
+    ) -> None:
+        """Wrap an opened data set; without `with_3d` 3D labels are never looked at.
+
+        `pose_mean` is that of the right hand's model, which poses of training are relative to (None: 0).
+        """
+        if not len(dataset):
+            raise InputError(f"{dataset.name} ({dataset.split}) has no labelled hand. Label some first.")
+        self.dataset, self.image_px, self.with_3d, self.seed = dataset, image_px, with_3d, seed
+        self.pose_mean = np.zeros(45) if pose_mean is None else np.asarray(pose_mean, np.float64)
+
+    def picture(self, number: int) -> LabelledImages:
+        """Return a picture, or the next usable one; raises `InputError` after 50 bad ones in a row."""
+        fault: AmvurError | None = None
+        for k in range(number, number + MAX_BAD_IN_A_ROW):
+            order = _order(len(self.dataset), self.seed, k // len(self.dataset))
+            index = int(order[k % len(self.dataset)])
+            try:
+                sample = self.dataset[index]
+                convention = convention_of(self.dataset)
+                return labelled_image(sample, self.image_px, self.with_3d, convention, self.pose_mean)
+            except AmvurError as error:
+                fault = error
+                _tell(str(error))
+        raise InputError(f"{MAX_BAD_IN_A_ROW} samples in a row cannot be used. The last: {fault}")
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that the pictures depend on."""
+        own = {"image_px": self.image_px, "with_3d": self.with_3d, "seed": self.seed}
+        return {**self.dataset.identity(), **own}
+
+
+class Rendered(Protocol):
+    """What renders hands: `SyntheticHands`."""
+
+    def batch(self, indices: Sequence[int]) -> HandBatch:
+        """Return hands by number."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that the pictures depend on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Renders:
+    """Synthetic hands as one of the sets of a mixture."""
+
+    hands: Rendered
+
+    def picture(self, number: int) -> LabelledImages:
+        """Render a picture."""
+        return as_right_hands(self.hands.batch([number]))
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that the pictures depend on."""
+        return self.hands.identity()
+
+
+class Mixture:
+    """Pictures of several sets, each drawn with a probability proportional to its weight; a `Source`."""
+
+    def __init__(self, sets: Sequence[Numbered], weights: Sequence[float], seed: int = 0) -> None:
+        """Weights are above 0 and need not sum to 1."""
+        self.sets, self.seed = tuple(sets), seed
+        self.shares = np.asarray(weights, dtype=np.float64) / np.sum(weights)
+
+    def choice(self, number: int) -> int:
+        """Return the place of the set that picture `number` comes from."""
+        draw = np.random.default_rng((self.seed, number)).random()
+        return min(int(np.searchsorted(np.cumsum(self.shares), draw, "right")), len(self.sets) - 1)
+
+    def picture(self, number: int) -> LabelledImages:
+        """Return picture `number`: that of the same number of its set, which so is never counted through."""
+        return self.sets[self.choice(number)].picture(number)
+
+    def stream(self, start: int, count: int | None, batch_size: int) -> IterableDataset[LabelledImages]:
+        """Return pictures start, start + 1, ... as a dataset of batches, each worker its share."""
+        return _Stream(self, start, count, batch_size)
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that the pictures depend on."""
+        sets = [s.identity() for s in self.sets]
+        return {"mixture": sets, "shares": self.shares.tolist(), "seed": self.seed}
+
+
+class _Stream(IterableDataset[LabelledImages]):
+    """Batches of a mixture, dealt to workers in turn."""
+
+    def __init__(self, mixture: Mixture, start: int, count: int | None, batch_size: int) -> None:
+        self._mixture, self._start, self._count, self._size = mixture, start, count, batch_size
+
+    def __iter__(self) -> Iterator[LabelledImages]:
+        info = get_worker_info()
+        turn, step = (0, 1) if info is None else (info.id, info.num_workers)
+        end = None if self._count is None else self._start + self._count
+        while end is None or self._start + turn * self._size < end:
+            first = self._start + turn * self._size
+            last = first + self._size if end is None else min(first + self._size, end)
+            parts = [self._mixture.picture(number) for number in range(first, last)]
+            yield LabelledImages(
+                **{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(LabelledImages)}
+            )
+            turn += step
+
+
+def check_dataset(dataset: HandDataset, with_3d: bool) -> list[str]:
+    """Look at samples before the first step and return what is wrong with some.
+
+    Labels are read and pictures looked for, not decoded. Raises `InputError` where more than half of the
+    samples cannot be used: then the folder is wrong rather than some of its files.
+    """
+    count = min(len(dataset), CHECKED)
+    faults = []
+    for index in np.linspace(0, len(dataset) - 1, count).round().astype(int):
+        try:
+            sample = dataset[int(index)]
+            labels_of(sample, with_3d)
+            if not sample.image_path.is_file():
+                raise InputError(f"{sample.key}: its picture {sample.image_path} does not exist.")
+        except AmvurError as error:
+            faults.append(str(error))
+    if not count or len(faults) > MAX_BAD_SHARE * count:
+        shown = "\n  ".join(faults[:5])
+        raise InputError(
+            f"{dataset.name}: {len(faults)} of {count} samples cannot be used, more than half.\n  {shown}"
+        )
+    return faults
+
+
+def has_3d(sample: HandSample) -> bool:
+    """Whether a sample carries what training compares with: the hand model's parameters and the camera.
+
+    Not the position: targets are relative to the wrist, and FreiHAND does not give it as MANO's parameter.
+    """
+    wanted = (sample.global_orient, sample.hand_pose, sample.betas, sample.intrinsics)
+    return all(value is not None for value in wanted)
+
+
+def convention_of(dataset: HandDataset) -> str:
+    """Return where a data set's 2D joints were put: ours, unless it says otherwise."""
+    return str(getattr(dataset, "convention", "amvur"))
+
+
+def labels_of(sample: HandSample, with_3d: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return 2D joints (px of the photograph) and confidences; raises `InputError` for unusable ones.
+
+    Joints are projected from 3D ones only where 3D labels are allowed.
+    """
+    joints = sample.joints_2d
+    if joints is None and with_3d and sample.joints is not None and sample.intrinsics is not None:
+        rays = np.asarray(sample.joints, np.float64) @ np.asarray(sample.intrinsics, np.float64).T
+        joints = rays[:, :2] / rays[:, 2:]
+    if joints is None:
+        raise InputError(f"{sample.key}: it has no 2D joints.")
+    confidence = np.ones(21) if sample.joint_confidence is None else np.asarray(sample.joint_confidence)
+    seen = confidence > 0
+    if not seen.any() or not np.isfinite(np.asarray(joints)[seen]).all() or not np.isfinite(confidence).all():
+        raise InputError(f"{sample.key}: its 2D joints are not finite, or none has a confidence above 0.")
+    if with_3d and has_3d(sample):
+        for name in ("global_orient", "hand_pose", "betas", "intrinsics"):
+            if not np.isfinite(getattr(sample, name)).all():
+                raise InputError(f"{sample.key}: its {name} is not finite.")
+    return np.where(seen[:, None], joints, 0.0), confidence
+
+
+def labelled_image(
+    sample: HandSample,
+    image_px: int,
+    with_3d: bool,
+    convention: str,
+    pose_mean: Float[np.ndarray, "45"] | None = None,
+) -> LabelledImages:
+    """Crop a sample's picture by its box, as a right hand, its labels with it; raises `AmvurError`."""
+    joints, confidence = labels_of(sample, with_3d)
+    pixels = sample.load_image()
+    crop = crop_of(sample, image_px)
+    intrinsics = sample.intrinsics
+    if intrinsics is None:
+        height, width = pixels.shape[:2]
+        focal = ASSUMED_FOCAL * max(height, width)
+        intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    use_3d = with_3d and has_3d(sample)
+    flat = crop.apply_points(joints)
+    inside = ((flat >= 0) & (flat <= image_px)).all(-1)
+    parameters = _right_parameters(sample, pose_mean) if use_3d else [np.zeros(n) for n in (3, 45, 10, 3)]
+    orient, pose, betas, transl = (_row(value) for value in parameters)
+    return LabelledImages(
+        torch.from_numpy(crop.warp(pixels).copy())[None],
+        _row(crop.crop_intrinsics(intrinsics)),
+        orient,
+        pose,
+        betas,
+        transl,
+        _row(flat),
+        _row(confidence * inside),
+        torch.tensor([use_3d]),
+        torch.tensor([convention == "mediapipe"]),
+    )
+
+
+def crop_of(sample: HandSample, image_px: int) -> CropTransform:
+    """Return the square about a hand's box; raises `InputError` for a box without extent."""
+    x0, y0, x1, y1 = (float(value) for value in sample.box_xyxy_px)
+    side = CROP_OVER_BOX * max(x1 - x0, y1 - y0)
+    if not side > 0:  # true for NaN
+        raise InputError(f"{sample.key}: its box {[x0, y0, x1, y1]} has no extent.")
+    return CropTransform((x0 + x1) / 2, (y0 + y1) / 2, side, image_px, mirrored=sample.side == "left")
+
+
+def _right_parameters(
+    sample: HandSample, pose_mean: Float[np.ndarray, "45"] | None = None
+) -> list[np.ndarray]:
+    """Return a hand's parameters as those of a right hand: mirrored in x if it is a left one.
+
+    Poses become relative to the model's mean pose. The position is nobody's target (`has_3d`): it is 0.
+    """
+    names = ("global_orient", "hand_pose", "betas")
+    orient, pose, betas = (np.asarray(getattr(sample, name), np.float64) for name in names)
+    if sample.side == "left":
+        turn = np.array([1.0, -1.0, -1.0])
+        orient, pose = orient * turn, (pose.reshape(15, 3) * turn).ravel()
+    if sample.flat_hand_mean and pose_mean is not None:
+        pose = pose - pose_mean
+    return [orient, pose, betas, np.zeros(3)]
+
+
+def _row(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(values, dtype=np.float32))[None]
+
+
+@lru_cache(maxsize=8)
+def _order(count: int, seed: int, turn: int) -> np.ndarray:
+    """Return the order of a data set's samples in one round."""
+    return np.random.default_rng((seed, count, turn)).permutation(count)
+
+
+@lru_cache(maxsize=1000)
+def _tell(fault: str) -> None:
+    """Tell of a fault once."""
+    print(f"amvur: skipped: {fault}", file=sys.stderr, flush=True)

@@ -1,0 +1,87 @@
+"""Own photographs: labels made by a told detector are read back as they were; bad ones are named."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from amvur.data.real.labelling import label_photographs
+from amvur.data.real.photographs import is_photographs, open_photographs
+from amvur.errors import InputError
+from amvur.structures import HandDetection
+
+JOINTS = np.stack([np.linspace(20, 60, 21), np.linspace(70, 30, 21)], -1)
+
+
+class Told:
+    def __init__(self):
+        self.calls = 0
+
+    def detect(self, image, **_):
+        self.calls += 1
+        if image.mean() < 5:
+            return []
+        confidence = np.r_[0.2, np.ones(20)]
+        box = np.array([15.0, 25.0, 65.0, 75.0])
+        return [HandDetection("left", 0.9, box, JOINTS[None], confidence, convention="mediapipe")]
+
+
+def folder_of(tmp_path):
+    for name, value in (("a.png", 200), ("b.png", 0)):
+        Image.fromarray(np.full((80, 90, 3), value, np.uint8)).save(tmp_path / name)
+    (tmp_path / "c.png").write_text("no picture")
+    return sorted(tmp_path.glob("*.png")), tmp_path / "labels.json"
+
+
+def test_labels_come_back_and_are_not_made_twice(tmp_path):
+    paths, output = folder_of(tmp_path)
+    detector, said = Told(), []
+    tally = label_photographs(paths, output, detector, said.append)
+    assert (tally.labelled, tally.hands, tally.without_hand, tally.failed) == (2, 1, 1, ["c.png"])
+    assert "c.png" in said[0]
+    first = output.read_bytes()
+    assert label_photographs(paths, output, detector, said.append).kept == 2
+    assert (detector.calls, output.read_bytes()) == (2, first)
+    Image.fromarray(np.full((80, 90, 3), 100, np.uint8)).save(paths[1])
+    assert label_photographs(paths, output, detector, said.append).hands == 2
+    assert detector.calls == 3
+
+    photographs = open_photographs(tmp_path)
+    assert is_photographs(tmp_path)
+    assert photographs.convention == "mediapipe"
+    sample = photographs[0]
+    np.testing.assert_allclose(sample.joints_2d, JOINTS, atol=0.006)
+    np.testing.assert_allclose(sample.box_xyxy_px, [15, 25, 65, 75])
+    assert sample.side == "left"
+    assert sample.joint_confidence[0] == pytest.approx(0.2)
+    assert json.loads(first)["annotations"][0]["keypoints"][2::3] == [1] + [2] * 20
+
+
+def test_a_foreign_file_is_kept(tmp_path):
+    paths, output = folder_of(tmp_path)
+    output.write_text("{}")
+    with pytest.raises(InputError, match="not overwritten"):
+        label_photographs(paths, output, Told())
+    assert output.read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keypoints": [1, 2, 2]}, "21 triples"),
+        ({"keypoints": [float("nan"), 1, 2] * 21}, "not finite"),
+        ({"side": "both"}, "side wants"),
+        ({"image_id": 7}, "image_id"),
+        ({"bbox": [0, 0, 0, 4]}, "bbox wants"),
+    ],
+)
+def test_bad_annotations_are_named(tmp_path, change, message):
+    hand = {"image_id": 0, "side": "right", "keypoints": [1.0, 2.0, 2, *[5.0, 9.0, 2] * 20]}
+    values = {"images": [{"id": 0, "file_name": "a.png"}], "annotations": [hand]}
+    (tmp_path / "labels.json").write_text(json.dumps(values))
+    np.testing.assert_allclose(open_photographs(tmp_path)[0].box_xyxy_px, [0.65, 1.65, 5.35, 9.35])
+    values["annotations"] = [{**hand, **change}]
+    (tmp_path / "labels.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match=message):
+        open_photographs(tmp_path)[0]
