@@ -57,17 +57,36 @@ class LandmarkTrunk(nn.Module):
         for name, array in arrays.items():
             self.register_buffer(name, torch.from_numpy(array), persistent=False)
         with torch.no_grad():
-            pooled, neck, shallow = self(torch.zeros(1, 3, self.size_px, self.size_px))
+            known = self._known(torch.zeros(1, 3, self.size_px, self.size_px))
+        pooled, neck, shallow = known[self._end].mean((2, 3)), known[self._neck], known[self._shallow]
+        last = {known[s.output].shape[-1]: s.output for s in steps if s.kind == "add"}
+        self._levels = (self._shallow, *(last[self.size_px // stride] for stride in (4, 8, 16)))
+        self.level_widths = tuple(known[level].shape[1] for level in self._levels)
         self.width, self.neck_width, self.shallow_width = pooled.shape[1], neck.shape[1], shallow.shape[1]
 
     def forward(
         self, images: Float[Tensor, "B 3 S S"]
     ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B E h w"], Float[Tensor, "B C H W"]]:
         """Return pooled feature, last residual map and first block's map of RGB pictures in [0, 1]."""
+        known = self._known(images)
+        return known[self._end].mean((2, 3)), known[self._neck], known[self._shallow]
+
+    def pyramid(
+        self, images: Float[Tensor, "B 3 S S"]
+    ) -> tuple[Float[Tensor, "B D"], tuple[Float[Tensor, "B _ _ _"], ...]]:
+        """Return the pooled feature and the maps at strides 2, 4, 8 and 16 of RGB pictures in [0, 1].
+
+        Stride 2 is the first block's map; the others are the last residual maps of their size.
+        """
+        known = self._known(images)
+        return known[self._end].mean((2, 3)), tuple(known[level] for level in self._levels)
+
+    def _known(self, images: Float[Tensor, "B 3 S S"]) -> dict[int, Tensor]:
+        """Return every map of the network by the place of its tensor."""
         known = {self._start: images.contiguous(memory_format=torch.channels_last)}
         for step in self._steps:
             known[step.output] = self._run(step, known)
-        return known[self._end].mean((2, 3)), known[self._neck], known[self._shallow]
+        return known
 
     def _run(self, step: _Step, known: dict[int, Tensor]) -> Tensor:
         if step.kind == "add":
