@@ -89,7 +89,7 @@ def skin_raster(
     intrinsics: Float[Tensor, "B 3 3"],
     size: int,
 ) -> Raster:
-    """Rasterise a hand; where the first surface is its inside, seen through an open wrist, it shows nothing."""
+    """Rasterise a hand; its inside, seen through an open wrist, shows nothing and hides what is behind."""
     raster = rasterize(vertices, faces, intrinsics, size, size)
     a, b, c = vertices[:, faces].unbind(2)
     outside = torch.linalg.vecdot(torch.linalg.cross(b - a, c - a), a) < 0
