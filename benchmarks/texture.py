@@ -1,9 +1,8 @@
 """How good the texture is and what it costs; prints one JSON object.
 
 python benchmarks/texture.py synthetic [--count 240] [--cache FILE] [--checkpoint DIR] [--baseline DIR]
-python benchmarks/texture.py photos FOLDER [--every 4]      renderings of real photographs
-python benchmarks/texture.py cost PHOTO [--threads 2]       time of a hand, beside sampling
-python benchmarks/texture.py pictures OUTPUT PHOTO...       photo, overlay, mesh, back, uncertainty
+python benchmarks/texture.py photos PATH... [--every 4] [--output DIR]   renderings of real photographs
+python benchmarks/texture.py cost PHOTO [--threads 2]                    time of a hand, beside sampling
 
 `synthetic` compares on the first pictures of synth-v1, with true meshes and with wrong ones, inside the
 visible hand and (as "whole") over the picture with everything else copied; then colors of hidden vertices.
@@ -26,11 +25,10 @@ from texture_cases import (
     Canvas,
     Case,
     SyntheticCases,
-    Way,
+    Ways,
     benchmark_data,
     crop_of_photo,
     mesh_of,
-    ways,
     whole_picture,
 )
 from texture_pictures import sheet
@@ -39,21 +37,21 @@ from timing import median_ms
 from amvur.data.synthetic.benchmark_set import OCCLUSION_EDGES
 from amvur.image import find_images, load_image
 from amvur.inference.reconstructor import Reconstructor
-from amvur.inference.regressed_texture import TextureRegressor, default_texture
+from amvur.inference.regressed_texture import Texture, default_texture
 from amvur.inference.texture import sample_vertex_colors
-
-Table = dict[str, dict[str, float]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    tasks = {"synthetic": synthetic, "photos": photos, "cost": cost, "pictures": pictures}
+    tasks = {"synthetic": synthetic, "photos": photos, "cost": cost}
     parser.add_argument("task", choices=tasks)
     parser.add_argument("paths", nargs="*", type=Path)
     parser.add_argument("--count", type=int, default=240)
     parser.add_argument("--cache", type=Path, help="file to keep the rendered pictures in")
     parser.add_argument("--checkpoint", type=Path, default=default_texture())
     parser.add_argument("--baseline", type=Path)
+    parser.add_argument("--meshes", choices=["true", "wrong", "both"], default="both")
+    parser.add_argument("--output", type=Path, help="folder for sheets of pictures")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
@@ -69,20 +67,19 @@ def main() -> None:
 
 
 def synthetic(args: argparse.Namespace) -> dict[str, object]:
-    compared, regressor = ways(args.checkpoint, args.baseline)
+    ways = Ways(args.checkpoint, args.baseline)
     data = benchmark_data(args.count, args.cache)
     results: dict[str, object] = {"pictures": len(data["betas"])}
-    for name, errors in (("true_meshes", False), ("wrong_meshes", True)):
-        cases = SyntheticCases(data, errors)
-        results[name] = compare(cases, compared, regressor)
-        if errors:
-            results["wrong_by_px_of_256"] = round(float(np.mean(cases.errors_px)), 2)
+    for name, errors in (("true", False), ("wrong", True)):
+        if args.meshes in (name, "both"):
+            cases = SyntheticCases(data, errors)
+            results[f"{name}_meshes"] = compare(cases, ways)
+            if errors:
+                results["wrong_by_px_of_256"] = round(float(np.mean(cases.errors_px)), 2)
     return results
 
 
-def compare(
-    cases: Iterable[Case], compared: dict[str, Way], regressor: TextureRegressor
-) -> dict[str, object]:
+def compare(cases: Iterable[Case], ways: Ways) -> dict[str, object]:
     """Score every way on every case: renderings, hidden colors by stratum, stated uncertainty."""
     rendered: dict[str, list[dict[str, float]]] = defaultdict(list)
     hidden: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -90,17 +87,16 @@ def compare(
     for case in cases:
         assert case.shown is not None
         assert case.colors is not None
-        stratum = stratum_of(case.occlusion)
         canvas = whole_picture(case)
-        for name, way in compared.items():
-            colors = way(case)
+        found, texture = ways(case)
+        for name, colors in found.items():
             error = 255 * np.abs(colors - case.colors).mean(1)
-            hidden[name][stratum].append(float(error[~case.shown].mean()))
+            hidden[name][stratum_of(case.occlusion)].append(float(error[~case.shown].mean()))
             if canvas is not None:
                 rendered[name].append(canvas.scores(colors))
         if canvas is not None:
             rendered["bound"].append(canvas.scores(canvas.bound()))
-        state(stated, regressor, case)
+        state(stated, texture, case)
     return {
         "rendered": {name: means(rows) for name, rows in rendered.items()},
         "hidden_error_of_255": {
@@ -111,9 +107,8 @@ def compare(
     }
 
 
-def state(stated: dict[str, list[float]], regressor: TextureRegressor, case: Case) -> None:
+def state(stated: dict[str, list[float]], texture: Texture, case: Case) -> None:
     """Note how often stated 90 % intervals of colors hold, and whether objects before the hand are known."""
-    texture = regressor(*mesh_of(case), case.left)
     if texture.std is None or texture.seen is None:
         return
     assert case.colors is not None
@@ -149,22 +144,28 @@ def hands_in(paths: list[Path], every: int = 1) -> Iterable[tuple[Path, Case]]:
 
 
 def photos(args: argparse.Namespace) -> dict[str, object]:
-    """PSNR and SSIM where the fitted mesh covers the photograph."""
-    compared, _ = ways(args.checkpoint, args.baseline)
+    """PSNR and SSIM where the fitted mesh covers the photograph; with --output a sheet of every hand."""
+    ways = Ways(args.checkpoint, args.baseline)
     rendered: dict[str, list[dict[str, float]]] = defaultdict(list)
-    for _, case in hands_in(args.paths, args.every):
+    for path, case in hands_in(args.paths, args.every):
         canvas: Canvas | None = crop_of_photo(case)
-        if canvas is None:
+        view = case.view
+        if canvas is None or view is None:
             continue
-        for name, way in compared.items():
-            rendered[name].append(canvas.scores(way(case)))
+        found, texture = ways(case)
+        for name, colors in found.items():
+            rendered[name].append(canvas.scores(colors))
         rendered["bound"].append(canvas.scores(canvas.bound()))
+        if args.output is not None and texture.std is not None:
+            args.output.mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray(sheet(view, texture, found["sampled"], case.left))
+            picture.save(args.output / f"{path.parent.name}_{path.stem}.png")
     return {"hands": len(rendered["bound"]), "rendered": {n: means(rows) for n, rows in rendered.items()}}
 
 
 def cost(args: argparse.Namespace) -> dict[str, object]:
     """Time of a hand by regression and by sampling, in turn."""
-    _, regressor = ways(args.checkpoint, None)
+    regressor = Ways(args.checkpoint, None).regressor
     case = next(iter(hands_in(args.paths)))[1]
     ours, sampled = [], []
     for _ in range(args.repeats):
@@ -175,19 +176,6 @@ def cost(args: argparse.Namespace) -> dict[str, object]:
         "sampled_ms": {"median": float(np.median(sampled)), "best": min(sampled)},
         "ratio": round(float(np.median(np.divide(ours, sampled))), 2),
     }
-
-
-def pictures(args: argparse.Namespace) -> dict[str, object]:
-    """Write a sheet for every photograph."""
-    output, paths = args.paths[0], args.paths[1:]
-    output.mkdir(parents=True, exist_ok=True)
-    _, regressor = ways(args.checkpoint, None)
-    written = []
-    for path, case in hands_in(paths):
-        target = output / f"{path.parent.name}_{path.stem}.png"
-        Image.fromarray(sheet(case, regressor)).save(target)
-        written.append(str(target))
-    return {"written": written}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from amvur.data.synthetic.benchmark_set import BenchmarkSet
 from amvur.geometry.cameras import project
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference.regressed_texture import TextureRegressor, load_regressor, pixel_equations
+from amvur.inference.regressed_texture import Texture, load_regressor, pixel_equations, settle
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, look_at_hand, skin_raster
 from amvur.models.texture import GlobalColors
@@ -110,42 +109,38 @@ class SyntheticCases:
 
 
 SIDES = {False: "right", True: "left"}
-Way = Callable[[Case], np.ndarray]
 
 
-def ways(checkpoint: Path, baseline: Path | None) -> tuple[dict[str, Way], TextureRegressor]:
-    """Return the ways to color a case, by name, and ours itself."""
-    regressor = load_regressor(checkpoint, HandModel(load_hand_model("open")))
-    found: dict[str, Way] = {
-        "ours": lambda case: regressor(*mesh_of(case), case.left).colors,
-        "head alone": lambda case: head_alone(regressor, case),
-        "sampled": lambda case: sample_vertex_colors(*mesh_of(case))[0],
-        "mean color": mean_color,
-    }
-    if baseline is not None:
-        network = load_baseline(baseline)
-        found["global feature"] = lambda case: from_global_feature(network, regressor, case)
-    return found, regressor
+class Ways:
+    """The ways to color a hand: ours, the head's word alone, sampling, one mean color, the baseline."""
+
+    def __init__(self, checkpoint: Path, baseline: Path | None) -> None:
+        """Load the texture head and, if there is one, the perceptron on the global feature."""
+        self.regressor = load_regressor(checkpoint, HandModel(load_hand_model("open")))
+        self.baseline = None if baseline is None else load_baseline(baseline)
+
+    @torch.inference_mode()
+    def __call__(self, case: Case) -> tuple[dict[str, np.ndarray], Texture]:
+        """Return colors by name, and our texture with its uncertainty."""
+        sampled, visible = sample_vertex_colors(*mesh_of(case))
+        mean = sampled[visible].mean(0) if visible.any() else sampled.mean(0)
+        found = {"sampled": sampled, "mean color": np.tile(mean, (len(sampled), 1))}
+        view = case.view
+        if view is None or not view.visible.any():
+            texture = self.regressor(*mesh_of(case), case.left)
+            return {"ours": texture.colors, "head alone": texture.colors, **found}, texture
+        word = self.regressor.regress(view)
+        texture = settle(view, word)
+        found = {"ours": texture.colors, "head alone": word.loc[0].numpy(), **found}
+        if self.baseline is not None:
+            pooled = self.regressor.trunk.pyramid(view.image)[0]
+            found["global feature"] = self.baseline(pooled)[0].numpy()
+        return found, texture
 
 
 def mesh_of(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return picture, vertices, faces and intrinsics."""
     return case.image, case.vertices, case.faces, case.intrinsics
-
-
-def head_alone(regressor: TextureRegressor, case: Case) -> np.ndarray:
-    """Colors of the head before the photograph's pixels are asked."""
-    view = case.view
-    if view is None:
-        return regressor(*mesh_of(case), case.left).colors
-    return regressor.regress(view).loc[0].numpy()
-
-
-def mean_color(case: Case) -> np.ndarray:
-    """The mean of the picture's colors at visible vertices."""
-    colors, visible = sample_vertex_colors(*mesh_of(case))
-    mean = colors[visible].mean(0) if visible.any() else colors.mean(0)
-    return np.tile(mean, (len(colors), 1))
 
 
 def load_baseline(folder: Path) -> GlobalColors:
@@ -154,14 +149,6 @@ def load_baseline(folder: Path) -> GlobalColors:
     network = GlobalColors(**settings)
     network.load_state_dict(state)
     return network.eval()
-
-
-@torch.inference_mode()
-def from_global_feature(network: GlobalColors, regressor: TextureRegressor, case: Case) -> np.ndarray:
-    """Colors from the global feature alone."""
-    view = case.view
-    image = torch.full((1, 3, 224, 224), 0.5) if view is None else view.image
-    return network(regressor.trunk.pyramid(image)[0])[0].numpy()
 
 
 @dataclass(frozen=True)

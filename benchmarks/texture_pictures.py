@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
-from texture_cases import Case, mesh_of
 
-from amvur.inference.regressed_texture import TextureRegressor
-from amvur.inference.texture import sample_vertex_colors
-from amvur.inference.vertex_evidence import HandView, look_at_hand
+from amvur.inference.regressed_texture import Texture
+from amvur.inference.vertex_evidence import HandView
 from amvur.render import interpolate, rasterize
 
 _FULL_SCALE = 0.2
 """The standard deviation of a color that is drawn in full yellow."""
 
 
-def sheet(case: Case, regressor: TextureRegressor) -> np.ndarray:
+def sheet(view: HandView, texture: Texture, sampled: np.ndarray, left: bool) -> np.ndarray:
     """Crop, textured mesh over it and alone, from behind (ours, sampled), uncertainty, visibility."""
-    view = look_at_hand(*mesh_of(case), case.left)
-    texture = regressor(*mesh_of(case), case.left)
-    if view is None or texture.std is None or texture.seen is None:
-        return np.zeros((224, 224, 3), dtype=np.uint8)
+    assert texture.std is not None
+    assert texture.seen is not None
     photo = view.image[0].permute(1, 2, 0).numpy()
     front, mask = draw(view, texture.colors)
-    sampled, _ = sample_vertex_colors(*mesh_of(case))
     behind = turned(view)
     tiles = [
         photo,
@@ -35,7 +32,7 @@ def sheet(case: Case, regressor: TextureRegressor) -> np.ndarray:
         draw(behind, heat(texture.std / _FULL_SCALE))[0],
         draw(view, heat(texture.seen))[0],
     ]
-    tiles = [tile[:, ::-1] for tile in tiles] if case.left else tiles
+    tiles = [tile[:, ::-1] for tile in tiles] if left else tiles
     return (np.concatenate(tiles, 1) * 255).round().clip(0, 255).astype(np.uint8)
 
 
@@ -50,8 +47,6 @@ def draw(view: HandView, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def turned(view: HandView) -> HandView:
     """The hand seen from behind: half a turn about the upright axis through its middle."""
-    from dataclasses import replace
-
     middle = (view.vertices.amin(1) + view.vertices.amax(1)) / 2
     return replace(view, vertices=(view.vertices - middle) * torch.tensor([-1.0, 1.0, -1.0]) + middle)
 

@@ -8,7 +8,9 @@ from amvur.models.texture import GlobalColors, TextureConfig, TextureHead, Verte
 
 def make_head(dtype=torch.float64, heads=2):
     torch.manual_seed(0)
-    head = TextureHead(TextureConfig(features=7, pooled=11, shared=9, token=5, heads=heads, hidden=16)).to(dtype)
+    head = TextureHead(TextureConfig(features=7, pooled=11, shared=9, token=5, heads=heads, hidden=16)).to(
+        dtype
+    )
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     return head

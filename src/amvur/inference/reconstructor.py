@@ -26,7 +26,7 @@ from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start
 from amvur.inference.fit import best_of_starts, fit
 from amvur.inference.network_evidence import NetworkView, add_network
 from amvur.inference.posterior import LaplacePosterior, square_root_covariance
-from amvur.inference.texturing import TextureChoice, make_texturing
+from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
 from amvur.threads import one_thread
@@ -56,7 +56,7 @@ class Reconstructor:
         detector: str | Detector = "mediapipe",
         checkpoint: str | Path | TrainedNetwork = "none",
         device: str = "auto",
-        texture: TextureChoice | Path = "auto",
+        texture: str | Path = "auto",
         uv_texture_px: int | None = None,
     ) -> None:
         """Load hand model and network at once and the detector at its first use."""

@@ -73,12 +73,7 @@ class TextureRegressor:
         view = look_at_hand(image, vertices, faces, intrinsics, left)
         if view is None or not view.visible.any():
             return Texture(*sample_vertex_colors(image, vertices, faces, intrinsics))
-        found = self.regress(view)
-        seen = found.visibility_logit[0].sigmoid() * view.visible[0]
-        colors = fit_to_photo(view, found, seen)
-        return Texture(
-            colors.astype(np.float32), view.visible[0].numpy(), found.scale[0].numpy(), seen.numpy()
-        )
+        return settle(view, self.regress(view))
 
     @torch.inference_mode()
     def regress(self, view: HandView) -> VertexColors:
@@ -86,6 +81,13 @@ class TextureRegressor:
         evidence = vertex_evidence(view, self.template, self.trunk)
         # keys that the rasteriser does not see have no weight
         return self.head(evidence, keys=view.visible[0].nonzero().T)
+
+
+def settle(view: HandView, word: VertexColors) -> Texture:
+    """Return the texture of a view: the head's word on it, fitted to the photograph where that shows skin."""
+    seen = word.visibility_logit[0].sigmoid() * view.visible[0]
+    colors = fit_to_photo(view, word, seen).astype(np.float32)
+    return Texture(colors, view.visible[0].numpy(), word.scale[0].numpy(), seen.numpy())
 
 
 def fit_to_photo(

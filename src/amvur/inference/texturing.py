@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.uv_texture import bake
 from amvur.structures import RgbImage, Side, UvTexture
 
-TextureChoice = Literal["auto", "sampled", "regressed"]
 _MIN_UV_PX, _MAX_UV_PX = 16, 8192
 
 
@@ -49,12 +48,12 @@ class Texturing:
         return texture, bake(image, vertices, faces, intrinsics, left, texture, atlas, self.uv_px)
 
 
-def make_texturing(choice: TextureChoice | Path, model: HandModel, uv_px: int | None = None) -> Texturing:
+def make_texturing(choice: str | Path, model: HandModel, uv_px: int | None = None) -> Texturing:
     """Return the texturing behind "auto", "sampled", "regressed" or the folder of a texture head.
 
     "auto" is regressed for the open hand if the package has a texture head, else sampled. Raises `InputError`
-    for a wrong choice, or a texture picture of a wrong size or of a hand model without an atlas, and
-    `ModelFileError` where a head cannot be used.
+    for a texture picture of a wrong size or of a hand model without an atlas, and `ModelFileError` where a
+    head is not there or cannot be used.
     """
     atlases: dict[Side, TextureCoordinates] | None = None
     if uv_px is not None:
@@ -66,12 +65,10 @@ def make_texturing(choice: TextureChoice | Path, model: HandModel, uv_px: int | 
     return Texturing(_regressor(choice, model), atlases, uv_px or 0)
 
 
-def _regressor(choice: TextureChoice | Path, model: HandModel) -> TextureRegressor | None:
+def _regressor(choice: str | Path, model: HandModel) -> TextureRegressor | None:
     """Return the texture head of a choice, None for sampling."""
-    if isinstance(choice, Path):
-        return load_regressor(choice, model)
     if choice not in ("auto", "sampled", "regressed"):
-        raise InputError(f"The texture must be auto, sampled or regressed, found {choice!r}.")
+        return load_regressor(Path(choice), model)
     shipped = default_texture()
     if choice == "sampled" or (choice == "auto" and (shipped is None or model.name != OPEN_HAND)):
         return None

@@ -79,7 +79,7 @@ def _photo_share(
     """Return how far texels are to be taken from the photograph, 0 to 1."""
     normals = vertex_normals(view.vertices, view.faces)
     cosine = -(normals * F.normalize(view.vertices, dim=-1)).sum(-1)
-    outline = F.avg_pool2d(view.raster.mask[:, None].float(), 9, 1, 4)
+    outline = F.avg_pool2d(view.raster.mask[:, None].double(), 9, 1, 4)
     at_vertices = torch.cat([view.pixels[0], view.vertices[0, :, 2:], cosine[0, :, None]], 1).double().numpy()
     at_vertices = np.column_stack([at_vertices, seen])
     x, y, depth, cosines, shown = np.einsum("nk,nkc->cn", weight, at_vertices[corners])
@@ -93,7 +93,7 @@ def _photo_share(
 
 def _ramp(values: Float64[NDArray[Any], "N"], low: float, high: float) -> Float64[NDArray[Any], "N"]:
     """Return 0 below `low`, 1 above `high` and a line between."""
-    line: Float64[NDArray[Any], "N"] = ((values - low) / (high - low)).clip(0, 1).astype(np.float64)
+    line: Float64[NDArray[Any], "N"] = ((values - low) / (high - low)).clip(0, 1)
     return line
 
 
