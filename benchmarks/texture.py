@@ -83,6 +83,7 @@ def compare(cases: Iterable[Case], ways: Ways) -> dict[str, object]:
     """Score every way on every case: renderings, hidden colors by stratum, stated uncertainty."""
     rendered: dict[str, list[dict[str, float]]] = defaultdict(list)
     hidden: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    shown: dict[str, list[float]] = defaultdict(list)
     stated: dict[str, list[float]] = defaultdict(list)
     for case in cases:
         assert case.shown is not None
@@ -92,6 +93,8 @@ def compare(cases: Iterable[Case], ways: Ways) -> dict[str, object]:
         for name, colors in found.items():
             error = 255 * np.abs(colors - case.colors).mean(1)
             hidden[name][stratum_of(case.occlusion)].append(float(error[~case.shown].mean()))
+            if case.shown.any():
+                shown[name].append(float(error[case.shown].mean()))
             if canvas is not None:
                 rendered[name].append(canvas.scores(colors))
         if canvas is not None:
@@ -103,6 +106,7 @@ def compare(cases: Iterable[Case], ways: Ways) -> dict[str, object]:
             name: {s: round(float(np.mean(v)), 2) for s, v in sorted(by.items())}
             for name, by in hidden.items()
         },
+        "shown_error_of_255": {name: round(float(np.mean(values)), 2) for name, values in shown.items()},
         "uncertainty": {name: round(float(np.mean(values)), 3) for name, values in stated.items()},
     }
 

@@ -1,7 +1,7 @@
 """The texture head that ships: colors of all vertices, learned from synthetic hands on one CPU core.
 
     python scripts/train_shipped.py render --count 40000 --work runs/shipped-work   # pictures with labels
-    python scripts/train_texture.py features --work runs/shipped-work --shards 8
+    python scripts/train_texture.py features --work runs/shipped-work --shards 11
     python scripts/train_texture.py train --work runs/shipped-work --output runs/texture
     python scripts/train_texture.py choose --work runs/shipped-work --output runs/texture
     python scripts/train_texture.py baseline --work runs/shipped-work --output runs/texture-baseline
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("stage", choices=["features", "train", "choose", "baseline"])
     parser.add_argument("--work", type=Path, default=Path("runs/shipped-work"), help="has pool/")
     parser.add_argument("--texture", type=Path, help="folder of evidence (WORK/texture)")
-    parser.add_argument("--shards", type=int, default=9, help="of 512 pictures; two are held out")
+    parser.add_argument("--shards", type=int, default=11, help="of 512 pictures; two are held out")
     parser.add_argument("--held-out", type=int, default=96, help="pictures of a held-out shard")
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)

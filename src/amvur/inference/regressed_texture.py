@@ -80,7 +80,8 @@ class TextureRegressor:
         """Return the head's own word on a hand, before the photograph's pixels are asked."""
         evidence = vertex_evidence(view, self.template, self.trunk)
         # keys that the rasteriser does not see have no weight
-        return self.head(evidence, keys=view.visible[0].nonzero().T)
+        word: VertexColors = self.head(evidence, keys=view.visible[0].nonzero().T)
+        return word
 
 
 def settle(view: HandView, word: VertexColors) -> Texture:
