@@ -186,23 +186,25 @@ def choose(args: argparse.Namespace) -> None:
     labels = {name: tensor[: args.held_out] for name, tensor in stored.items()}
     parameters = with_errors(labels, torch.Generator().manual_seed(SEED))
     vertices = hand(*(parameters[n] for n in NAMES[2:])).vertices
-    errors: dict[float, list[tuple[float, float]]] = {std: [] for std in (0.01, 0.02, 0.04, 0.08, 0.16, 10.0)}
+    errors: dict[float, list[tuple[float, ...]]] = {std: [] for std in (0.01, 0.02, 0.04, 0.08, 0.16, 10.0)}
     for i, image in enumerate(labels["images"].numpy()):
         view = look_at_hand(image, vertices[i].numpy(), hand.faces.numpy(), labels["intrinsics"][i].numpy())
         if view is None or not view.visible.any():
             continue
         word, shown = regressor.regress(view), bits(labels["unoccluded_vertices"][i], vertices.shape[1])
+        behind = (view.visible[0] & ~shown).numpy()  # hidden by an object, or not where the mesh has them
         shown = (shown & view.visible[0]).numpy()
-        if not shown.any():
+        if not (shown.any() and behind.any()):
             continue
         seen = word.visibility_logit[0].sigmoid() * view.visible[0]
         matrix, pixels = pixel_equations(view)
         free = matrix @ shown.astype(float) > 0.99  # pixels whose corners the picture shows
         for std, found in errors.items():
-            colors = fit_to_photo(view, word, seen, std)
-            off = 255 * np.abs(colors - labels["vertex_colors"][i].numpy() / 255)[shown].mean()
+            fitted, own = fit_to_photo(view, word, seen, std), word.loc[0].double().numpy()
+            colors = own + seen.double().numpy()[:, None] * (fitted - own)
+            off = np.abs(255 * colors - labels["vertex_colors"][i].numpy()).mean(1)
             rendered = np.square(matrix @ colors - pixels)[free].mean() if free.any() else np.nan
-            found.append((float(off), float(-10 * np.log10(rendered))))
+            found.append((off[shown].mean(), off[behind].mean(), -10 * np.log10(rendered)))
     for std, found in errors.items():
         print(
             f"pixel std {std}: shown vertices off by %.2f of 255, PSNR %.2f dB" % tuple(np.nanmean(found, 0))

@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from amvur.checkpoint import save_checkpoint
 from amvur.errors import InputError, ModelFileError
@@ -88,7 +89,11 @@ def test_the_fit_is_the_dense_solution_of_the_normal_equations():
     )
     seen = torch.from_numpy(rng.uniform(0, 1, count)).float()
     matrix, pixels = pixel_equations(view)
-    dense, weight = matrix.toarray(), (matrix @ seen.double().numpy() / 0.05) ** 2
+    dense = matrix.toarray()
+    spread = np.sqrt(9 * (matrix @ prior.scale[0].double().numpy()) ** 2 + 0.05**2)
+    skin = norm(matrix @ prior.loc[0].double().numpy(), spread[:, None]).pdf(pixels).prod(1)
+    before = np.minimum(matrix @ seen.double().numpy(), 0.98)
+    weight = before * skin / (before * skin + (1 - before)) / 0.05**2
     precision = np.diag(prior.scale[0].double().numpy() ** -2.0)
     right = dense.T @ (weight[:, None] * pixels) + precision @ prior.loc[0].double().numpy()
     solution = np.linalg.solve(dense.T @ (weight[:, None] * dense) + precision, right)

@@ -30,6 +30,10 @@ from amvur.structures import RgbImage
 
 PIXEL_STD = 0.02
 """What a pixel of skin differs from the mesh's interpolated colors by: noise, and detail between vertices."""
+_WIDER, _DETAIL = 3.0, 0.05
+"""Skin's colors about the head's word, for telling it from objects: its standard deviation times the first,
+and what rings, nails and creases add."""
+_SUREST = 0.98
 _STEPS = 12
 
 
@@ -85,28 +89,49 @@ class TextureRegressor:
 
 
 def settle(view: HandView, word: VertexColors) -> Texture:
-    """Return the texture of a view: the head's word on it, fitted to the photograph where that shows skin."""
+    """Return the texture of a view: the head's word on it, fitted to the photograph where that shows skin.
+
+    The expected color: the fitted one with the probability that the vertex is seen, else the head's.
+    """
     seen = word.visibility_logit[0].sigmoid() * view.visible[0]
-    colors = fit_to_photo(view, word, seen).astype(np.float32)
-    return Texture(colors, view.visible[0].numpy(), word.scale[0].numpy(), seen.numpy())
+    own, share = word.loc[0].double().numpy(), seen.double().numpy()[:, None]
+    colors = own + share * (fit_to_photo(view, word, seen) - own)
+    return Texture(colors.astype(np.float32), view.visible[0].numpy(), word.scale[0].numpy(), seen.numpy())
 
 
 def fit_to_photo(
     view: HandView, prior: VertexColors, seen: Float[Tensor, "V"], pixel_std: float = PIXEL_STD
 ) -> Float64[NDArray[Any], "V 3"]:
-    """Return the most probable colors under the head's Gaussians and the pixels of seen skin, in [0, 1].
-
-    A pixel's weight is the square of its interpolated `seen`, so that objects before the hand are not
-    painted on it.
-    """
+    """Return the most probable colors under the head's Gaussians and the pixels of seen skin, in [0, 1]."""
     interpolation, pixels = pixel_equations(view)
+    mean, scale = prior.loc[0].double().numpy(), prior.scale[0].double().numpy()
     shown = interpolation @ seen.double().numpy()
-    weighted = sparse.diags_array((shown / pixel_std) ** 2) @ interpolation
-    mean = prior.loc[0].double().numpy()
-    precision = sparse.diags_array(prior.scale[0].double().numpy() ** -2)
+    spread = np.hypot(_WIDER * (interpolation @ scale), _DETAIL)
+    skin = skin_probability(pixels, interpolation @ mean, spread, shown)
+    weighted = sparse.diags_array(skin / pixel_std**2) @ interpolation
+    precision = sparse.diags_array(scale**-2)
     system = (interpolation.T @ weighted + precision).tocsr()
     right = weighted.T @ pixels + precision @ mean
     return conjugate_gradients(system, right, mean).clip(0, 1)
+
+
+def skin_probability(
+    pixels: Float64[NDArray[Any], "N 3"],
+    mean: Float64[NDArray[Any], "N 3"],
+    spread: Float64[NDArray[Any], "N"],
+    shown: Float64[NDArray[Any], "N"],
+) -> Float64[NDArray[Any], "N"]:
+    """Return the probability that pixels show the hand's skin and not something before or beside it.
+
+    Bayes: skin has a Gaussian of colors about `mean`, anything else may have any color, and `shown` is what
+    is believed before the color is looked at. Objects stay off the hand, as does what a mesh that is a few
+    pixels off lays over the background.
+    """
+    distance = np.square(pixels - mean).sum(1) / spread**2
+    density = np.exp(-0.5 * distance) / (np.sqrt(2 * np.pi) * spread) ** 3
+    before = shown.clip(0, _SUREST)
+    skin: Float64[NDArray[Any], "N"] = before * density / (before * density + 1 - before)
+    return skin
 
 
 def pixel_equations(view: HandView) -> tuple[sparse.csr_array, Float64[NDArray[Any], "N 3"]]:
