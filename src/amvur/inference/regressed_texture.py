@@ -34,6 +34,8 @@ _WIDER, _DETAIL = 3.0, 0.05
 """Skin's colors about the head's word, for telling it from objects: its standard deviation times the first,
 and what rings, nails and creases add."""
 _SUREST = 0.98
+_STATED = 1.1
+"""The head's standard deviations times this held 90 % of held-out colors (`scripts/train_texture.py choose`)."""
 _STEPS = 12
 
 
@@ -91,12 +93,15 @@ class TextureRegressor:
 def settle(view: HandView, word: VertexColors) -> Texture:
     """Return the texture of a view: the head's word on it, fitted to the photograph where that shows skin.
 
-    The expected color: the fitted one with the probability that the vertex is seen, else the head's.
+    The expected color: the fitted one with the probability that the vertex is seen, else the head's. What the
+    photograph moved a color by counts as uncertainty too, for a mesh that is a few pixels off moves it wrongly.
     """
     seen = word.visibility_logit[0].sigmoid() * view.visible[0]
     own, share = word.loc[0].double().numpy(), seen.double().numpy()[:, None]
     colors = own + share * (fit_to_photo(view, word, seen) - own)
-    return Texture(colors.astype(np.float32), view.visible[0].numpy(), word.scale[0].numpy(), seen.numpy())
+    moved = np.sqrt(np.square(colors - own).mean(1))
+    std = np.hypot(_STATED * word.scale[0].double().numpy(), moved).astype(np.float32)
+    return Texture(colors.astype(np.float32), view.visible[0].numpy(), std, seen.numpy())
 
 
 def fit_to_photo(
@@ -106,8 +111,7 @@ def fit_to_photo(
     interpolation, pixels = pixel_equations(view)
     mean, scale = prior.loc[0].double().numpy(), prior.scale[0].double().numpy()
     shown = interpolation @ seen.double().numpy()
-    spread = np.hypot(_WIDER * (interpolation @ scale), _DETAIL)
-    skin = skin_probability(pixels, interpolation @ mean, spread, shown)
+    skin = skin_probability(pixels, interpolation @ mean, interpolation @ scale, shown)
     weighted = sparse.diags_array(skin / pixel_std**2) @ interpolation
     precision = sparse.diags_array(scale**-2)
     system = (interpolation.T @ weighted + precision).tocsr()
@@ -118,15 +122,16 @@ def fit_to_photo(
 def skin_probability(
     pixels: Float64[NDArray[Any], "N 3"],
     mean: Float64[NDArray[Any], "N 3"],
-    spread: Float64[NDArray[Any], "N"],
+    std: Float64[NDArray[Any], "N"],
     shown: Float64[NDArray[Any], "N"],
 ) -> Float64[NDArray[Any], "N"]:
     """Return the probability that pixels show the hand's skin and not something before or beside it.
 
-    Bayes: skin has a Gaussian of colors about `mean`, anything else may have any color, and `shown` is what
-    is believed before the color is looked at. Objects stay off the hand, as does what a mesh that is a few
-    pixels off lays over the background.
+    Bayes: skin has a Gaussian of colors about the head's word `mean`, wider than the stated `std`; anything
+    else may have any color, and `shown` is what is believed before the color is looked at. Objects stay off
+    the hand, as does what a mesh that is a few pixels off lays over the background.
     """
+    spread = np.hypot(_WIDER * std, _DETAIL)
     distance = np.square(pixels - mean).sum(1) / spread**2
     density = np.exp(-0.5 * distance) / (np.sqrt(2 * np.pi) * spread) ** 3
     before = shown.clip(0, _SUREST)

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from amvur.hand.texture_coordinates import TextureCoordinates
-from amvur.inference.regressed_texture import Texture
+from amvur.inference.regressed_texture import Texture, skin_probability
 from amvur.inference.vertex_evidence import HandView, look_at_hand
 from amvur.render import rasterize, vertex_normals
 from amvur.structures import RgbImage, UvTexture
@@ -48,11 +48,15 @@ def bake(
     view = look_at_hand(image, vertices, faces, intrinsics, left)
     if view is not None and view.visible.any():
         seen = texture.visible.astype(np.float64) if texture.seen is None else texture.seen
-        share = _photo_share(view, corners, weight, seen.astype(np.float64))[:, None]
+        share = _photo_share(view, corners, weight, seen.astype(np.float64))
         points = np.einsum("nk,nkc->nc", weight, np.asarray(vertices, np.float64)[corners])
         places = (points @ np.asarray(intrinsics, np.float64).T)[:, :2] / points[:, 2:]
         photo = _photo_colors(image, places, max(1, int(view.crop.side_px) // size_px))
-        colors = share * photo + (1 - share) * colors
+        if texture.std is not None:
+            at_corners = np.column_stack([texture.std, seen]).astype(np.float64)[corners]
+            std, shown = np.einsum("nk,nkc->cn", weight, at_corners)
+            share = share * skin_probability(photo, colors, std, shown)
+        colors = share[:, None] * photo + (1 - share[:, None]) * colors
     picture = np.zeros((size_px, size_px, 3))
     picture[inside] = colors
     nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
