@@ -11,7 +11,6 @@ from amvur.checkpoint import save_checkpoint
 from amvur.errors import InputError, ModelFileError
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference import regressed_texture
 from amvur.inference.regressed_texture import (
     TextureRegressor,
     conjugate_gradients,
@@ -19,6 +18,7 @@ from amvur.inference.regressed_texture import (
     fit_to_photo,
     load_regressor,
     pixel_equations,
+    skin_probability,
 )
 from amvur.inference.texture import SKIN_COLOR
 from amvur.inference.texturing import make_texturing
@@ -203,4 +203,15 @@ def test_the_shipped_head_knows_skin_from_an_object():
     error = np.abs(texture.colors * 255 - skin).mean(1)
     assert error[behind].mean() < 0.5 * np.abs(skin - card).mean()
     assert error[~texture.visible].mean() < 25
-    assert regressed_texture.PIXEL_STD > 0
+
+
+def test_pixels_that_differ_from_the_skin_are_told_from_it():
+    mean, std = np.full((4, 3), 0.6), np.full(4, 0.05)
+    pixels = np.array([[0.6] * 3, [0.7, 0.55, 0.6], [0.1, 0.9, 0.3], [0.6] * 3])
+    skin = skin_probability(pixels, mean, std, np.array([0.9, 0.9, 0.9, 0.0]))
+    assert skin[0] > 0.98
+    assert skin[0] > skin[1] > 0.9
+    assert skin[2] < 0.05
+    assert skin[3] == 0
+    fewer = skin_probability(pixels[:1], mean[:1], std[:1], np.array([0.3]))
+    assert fewer < skin[0]

@@ -35,7 +35,7 @@ _WIDER, _DETAIL = 3.0, 0.05
 and what rings, nails and creases add."""
 _SUREST = 0.98
 _STATED = 1.1
-"""The head's standard deviations times this held 90 % of held-out colors (`scripts/train_texture.py choose`)."""
+"""The head's deviations times this held 90 % of held-out colors: `scripts/train_texture.py choose`."""
 _STEPS = 12
 
 
@@ -94,7 +94,7 @@ def settle(view: HandView, word: VertexColors) -> Texture:
     """Return the texture of a view: the head's word on it, fitted to the photograph where that shows skin.
 
     The expected color: the fitted one with the probability that the vertex is seen, else the head's. What the
-    photograph moved a color by counts as uncertainty too, for a mesh that is a few pixels off moves it wrongly.
+    photograph moved a color by counts as uncertainty too: a mesh that is a few pixels off moves it wrongly.
     """
     seen = word.visibility_logit[0].sigmoid() * view.visible[0]
     own, share = word.loc[0].double().numpy(), seen.double().numpy()[:, None]
