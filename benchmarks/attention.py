@@ -1,37 +1,132 @@
-"""The factored AMVUR head against the dense one: time and memory. python benchmarks/attention.py
+"""The AMVUR head in its three forms: time, memory and how far they agree. python benchmarks/attention.py
 
-At the paper's width (ResNet-50, 2,048 + 3) with the open hand's template. Prints one JSON object.
+Dense (the textbook), factored (what training runs) and folded (what inference runs), at the paper's width
+(ResNet-50: 2,048 + 3) with the open hand's template, beside the ResNet-50 that it sits on. `--vertices 778`
+takes every second vertex, as many as MANO has. Prints one JSON object; every figure is of the same run.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
 
+import timm
 import torch
 from timing import median_ms
 
 from amvur.hand.open_hand import load_open_hand
 from amvur.models.amvur import AmvurConfig, AmvurHead
+from amvur.models.folded import FoldedHead
+
+FORMS = ("dense", "factored", "folded")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--vertices", type=int, default=0, help="how many; 0: all of the open hand")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--dense-batches", type=int, nargs="*", default=[1], help="batches for the dense form"
+    )
+    parser.add_argument("--memory-of", nargs=2, metavar=("FORM", "BATCH"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    head = make_head(args.vertices)
+    if args.memory_of:
+        print(peak_mb(head, args.memory_of[0], int(args.memory_of[1])))
+        return
+    result: dict[str, object] = {
+        "vertices": len(head.vertices),
+        "threads": args.threads,
+        "resnet50_ms": resnet_ms(),
+    }
+    for batch in (1, 32):
+        forms = FORMS if batch in args.dense_batches else FORMS[1:]
+        result[f"batch_{batch}"] = measure(head, batch, forms, args.vertices)
+    result["agreement"] = agreement(args.vertices)
+    print(json.dumps(result, indent=1))
+
+
+def make_head(vertices: int, dtype: torch.dtype = torch.float32) -> AmvurHead:
+    torch.manual_seed(0)
     arrays = load_open_hand("right")
     template, joints = (torch.tensor(a).float() for a in (arrays.v_template, arrays.joint_template))
-    head = AmvurHead(template, joints, AmvurConfig()).eval()
-    result: dict[str, object] = {"vertices": len(template), "width": 2051, "threads": torch.get_num_threads()}
-    for batch in (1, 8):
-        feature = torch.randn(batch, 2048)
+    template = template[:: 2 if vertices else 1][: vertices or None]
+    head = AmvurHead(template, joints, AmvurConfig()).to(dtype).eval()
+    # a new head's last layer is 0: every form would agree on that
+    torch.nn.init.normal_(head.mean.last.weight, std=0.02)
+    return head
+
+
+def form_of(head: AmvurHead, name: str) -> Callable[[torch.Tensor], torch.distributions.Normal]:
+    return {"dense": head.dense, "factored": head, "folded": FoldedHead(head) if name == "folded" else None}[
+        name
+    ]
+
+
+def measure(head: AmvurHead, batch: int, forms: tuple[str, ...], vertices: int) -> dict[str, object]:
+    feature = torch.randn(batch, 2048)
+    found: dict[str, object] = {}
+    with torch.inference_mode():
+        for name in forms:
+            form = form_of(head, name)
+            found[f"{name}_ms"] = median_ms(lambda f=form: f(feature), 3 if name == "dense" else 15)
+            found[f"{name}_peak_mb"] = run_for_memory(name, batch, vertices)
+    if "dense" in forms:
+        for name in FORMS[1:]:
+            found[f"dense_over_{name}"] = round(found["dense_ms"] / found[f"{name}_ms"], 1)
+    return found
+
+
+def run_for_memory(name: str, batch: int, vertices: int) -> int:
+    """Peak memory (MB) above that before the call, in a process of its own."""
+    command = [sys.executable, __file__, "--vertices", str(vertices), "--memory-of", name, str(batch)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def peak_mb(head: AmvurHead, name: str, batch: int) -> int:
+    form, feature = form_of(head, name), torch.randn(batch, 2048)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with torch.inference_mode():
+        form(feature)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+
+
+def resnet_ms() -> float:
+    network, picture = timm.create_model("resnet50", num_classes=0).eval(), torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        return median_ms(lambda: network(picture), 9)
+
+
+def agreement(vertices: int) -> dict[str, float]:
+    """Largest relative differences to the dense form, of outputs and (factored) of gradients."""
+    found = {}
+    for dtype in (torch.float64, torch.float32):
+        head = make_head(vertices, dtype)
+        feature = torch.randn(1, 2048, dtype=dtype)
+        reference = head.dense(feature)
+        gradients = torch.autograd.grad(
+            reference.log_prob(torch.zeros_like(reference.loc)).mean(), list(head.parameters())
+        )
+        ours = head(feature)
+        own = torch.autograd.grad(ours.log_prob(torch.zeros_like(ours.loc)).mean(), list(head.parameters()))
+        largest = max(float(g.abs().max()) for g in gradients)
+        key = str(dtype).removeprefix("torch.")
+        found[f"factored_{key}"] = _relative(ours.loc, reference.loc)
+        found[f"gradients_{key}"] = (
+            max(float((a - b).abs().max()) for a, b in zip(own, gradients, strict=True)) / largest
+        )
         with torch.no_grad():
-            factored = median_ms(lambda f=feature: head(f), 9)
-            dense = median_ms(lambda f=feature: head.dense(f), 1 if batch > 1 else 3)
-            difference = float((head(feature).loc - head.dense(feature).loc).abs().max())
-        result[f"batch_{batch}"] = {
-            "factored_ms": factored,
-            "dense_ms": dense,
-            "ratio": round(dense / factored, 1),
-            "largest_difference_m": difference,
-        }
-    print(json.dumps(result, indent=1))
+            found[f"folded_{key}"] = _relative(FoldedHead(head)(feature).loc, reference.loc)
+    return found
+
+
+def _relative(ours: torch.Tensor, reference: torch.Tensor) -> float:
+    return float((ours - reference).abs().max() / reference.abs().max())
 
 
 if __name__ == "__main__":

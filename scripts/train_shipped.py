@@ -1,13 +1,14 @@
-"""The weights that ship: heads on frozen hand features, trained on synthetic hands with two CPU cores.
+"""The weights that ship: MediaPipe's hand features tuned on synthetic hands, with two CPU cores.
 
-    python scripts/train_shipped.py render --count 40000      # pictures with labels, by several processes
-    python scripts/train_shipped.py features                  # what the frozen backbone sees in each
-    python scripts/train_shipped.py train --output runs/shipped
+    python scripts/train_shipped.py render --count 45056      # pictures with labels, by several processes
+    python scripts/train_shipped.py features                  # what the frozen part of the backbone sees
+    python scripts/train_shipped.py train --setting prior --minutes 50 --output runs/tuned
+    python scripts/train_shipped.py train --start runs/tuned --trunk-rate 0 --output runs/shipped
 
-Every stage may be stopped and started again, and `render` and `features` may run in several processes at
-once (`--part I --parts N`). The features of a picture take 20 ms, so they are computed once for each of a
-few views of it, turned upright like the crops that the network gets for a detected hand; the heads then
-learn from stored features at hundreds of hands a second.
+Every stage may be stopped and started again (`train` with `--start`), and `render` and `features` may run
+in several processes at once (`--part I --parts N`). The frozen part is computed once for each of a few views
+of a picture, turned upright like the crops that the network gets for a detected hand; what is trained starts
+from its stored maps, and with `--frozen` from the stored features of the whole frozen backbone.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from amvur.data.synthetic.labels import mirror_some
 from amvur.detect.palms import crop_of_landmarks
 from amvur.geometry.procrustes import align_similarity
 from amvur.models.features import Features
-from amvur.models.landmark_backbone import LANDMARK_BACKBONE, LandmarkBackbone
+from amvur.models.landmark_backbone import LANDMARK_BACKBONE, TUNED_BACKBONE, LandmarkBackbone
 from amvur.models.network import HandNetwork, NetworkConfig, Prediction, make_network
 from amvur.models.prior_net import PriorNetConfig
 from amvur.training.augment import AugmentConfig, add_noise, as_pixels, erase, jitter_color, move
@@ -43,10 +44,11 @@ from amvur.training.presets import PRESETS
 from amvur.training.targets import LabelledImages, as_right_hands, targets_of
 
 NETWORK = NetworkConfig(
-    backbone=LANDMARK_BACKBONE,
+    backbone=TUNED_BACKBONE,
     feature_width=512,
     amvur_hidden=128,
     amvur_base="prior",
+    amvur_training_vertices=215,
     prior_net=PriorNetConfig(hidden=1024),
     crop="upright",
 )
@@ -82,7 +84,7 @@ def stored_labels(batch: HandBatch) -> dict[str, Tensor]:
 
 
 def features(args: argparse.Namespace) -> None:
-    """Write what the frozen backbone sees in `views` views of every shard."""
+    """Write what the backbone's frozen part sees in views of every shard, and all of it in the first."""
     hand = make_network(replace(NETWORK, setting="prior")).hand
     trunk = LandmarkBackbone().trunk
     for shard in sorted((args.work / "pool").glob("*.safetensors"))[args.part :: args.parts]:
@@ -96,10 +98,12 @@ def features(args: argparse.Namespace) -> None:
             found: dict[str, list[Tensor]] = {}
             for first in range(0, len(images), 32):
                 seen = view_of(images[first : first + 32], hand, generator)
-                with torch.no_grad():
-                    pooled, neck, _ = trunk(as_pixels(seen.images))
                 kept = {n: getattr(seen, n) for n in NAMES if n != "images"}
-                kept |= {"pooled": pooled.half(), "neck": neck.half()}
+                with torch.no_grad():
+                    kept["middle"] = trunk.early(as_pixels(seen.images))[0].half()
+                    if view == 0:
+                        pooled, neck = trunk.late(kept["middle"].float())
+                        kept |= {"pooled": pooled.half(), "neck": neck.half()}
                 for name, value in kept.items():
                     found.setdefault(name, []).append(value)
             write({n: torch.cat(v) for n, v in found.items()}, path)
@@ -148,30 +152,42 @@ def write(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 class Stored:
-    """Features and labels in memory."""
+    """Maps or features, and labels, in memory."""
 
-    def __init__(self, paths: list[Path]) -> None:
-        """Read shards."""
-        shards = [load_file(path) for path in paths]
-        self.tensors = {name: torch.cat([s[name] for s in shards]) for name in shards[0]}
+    def __init__(self, paths: list[Path], kept: tuple[str, ...]) -> None:
+        """Read shards: the labels and the tensors `kept`."""
+        self.kept = kept
+        self.tensors: dict[str, Tensor] = {}
+        rows = 0
+        for path in paths:
+            shard = load_file(path)
+            for name in (*NAMES[1:], *kept):
+                if name not in self.tensors:
+                    shape = (SHARD * len(paths), *shard[name].shape[1:])
+                    self.tensors[name] = torch.empty(shape, dtype=shard[name].dtype)
+                self.tensors[name][rows : rows + SHARD] = shard[name]
+            rows += SHARD
 
     def __len__(self) -> int:
         """Return how many views there are."""
-        return len(self.tensors["pooled"])
+        return len(self.tensors["betas"])
 
-    def __getitem__(self, rows: Tensor | slice) -> tuple[Tensor, Tensor, LabelledImages]:
-        """Return pooled features, maps and labels (with empty pictures of the right size)."""
+    def __getitem__(self, rows: Tensor | slice) -> tuple[list[Tensor], LabelledImages]:
+        """Return what was kept, and labels (with empty pictures of the right size)."""
         part = {name: tensor[rows] for name, tensor in self.tensors.items()}
-        images = torch.empty(len(part["pooled"]), 224, 0, 3, dtype=torch.uint8)
+        images = torch.empty(len(part["betas"]), 224, 0, 3, dtype=torch.uint8)
         labels = LabelledImages(images=images, **{n: part[n] for n in NAMES if n != "images"})
-        return part["pooled"].float(), part["neck"].float(), labels
+        return [part[n].float() for n in self.kept], labels
 
 
-def predict(network: HandNetwork, pooled: Tensor, neck: Tensor) -> Prediction:
-    """Return the prediction from stored features."""
+def predict(network: HandNetwork, kept: list[Tensor], tune: bool) -> Prediction:
+    """Return the prediction from the stored map or features."""
     backbone = network.backbone
     assert isinstance(backbone, LandmarkBackbone)
-    return network.estimate(Features(backbone.combine(pooled, neck), neck))
+    if len(kept) == 1:
+        with torch.set_grad_enabled(tune):
+            kept = list(backbone.trunk.late(kept[0]))
+    return network.estimate(Features(backbone.combine(*kept), kept[-1]))
 
 
 @torch.no_grad()
@@ -180,9 +196,9 @@ def errors_mm(network: HandNetwork, data: Stored) -> tuple[float, float]:
     network.eval()
     found = []
     for first in range(0, len(data), 128):
-        pooled, neck, labels = data[first : first + 128]
+        kept, labels = data[first : first + 128]
         truth = targets_of(labels, network.hand).joints
-        seen = predict(network, pooled, neck)
+        seen = predict(network, kept, False)
         joints = torch.stack([seen.joints.loc, seen.prior_joints.loc])
         aligned = align_similarity(joints, truth.expand_as(joints))
         found.append(torch.linalg.vector_norm(aligned - truth, dim=-1).mean(-1))
@@ -191,64 +207,103 @@ def errors_mm(network: HandNetwork, data: Stored) -> tuple[float, float]:
     return float(own), float(prior)
 
 
-def train(args: argparse.Namespace) -> None:
-    """Train heads on stored features for a number of minutes and write a checkpoint."""
+def open_network(args: argparse.Namespace) -> HandNetwork:
+    """Make the network, with the weights of `--start` where they fit."""
     torch.manual_seed(args.seed)
-    preset = PRESETS["default"]
-    network = make_network(replace(NETWORK, setting=args.setting))
+    backbone = LANDMARK_BACKBONE if args.frozen else TUNED_BACKBONE
+    base = "template" if args.setting == "amvur" else "prior"  # alone, it knows of no other hand
+    network = make_network(replace(NETWORK, setting=args.setting, backbone=backbone, amvur_base=base))
     if args.start is not None:
-        state = load_checkpoint(args.start).state
-        missing = network.load_state_dict(state, strict=False)
+        missing = network.load_state_dict(load_checkpoint(args.start).state, strict=False)
         print("new:", len(missing.missing_keys), "unused:", len(missing.unexpected_keys))
-    chosen = PRESETS[f"weak{'' if args.setting == 'final' else '-' + args.setting}"] if args.weak else preset
-    objective = Objective(chosen.objective, network)
-    config = replace(preset.training, learning_rate=args.rate, warmup_steps=200)
-    optimizer = make_optimizer(network, config)
-    average = AveragedNetwork(network, 0.998)
-    paths = sorted((args.work / "features").glob("*.safetensors"))
-    # the first two shards' pictures are held out, in every view
-    data = Stored([p for p in paths if int(p.stem.split("_")[0]) > 1][: args.shards])
-    held_out = Stored([p for p in paths if p.stem in ("00000_0", "00001_0")])
+    return network
+
+
+def objective_of(args: argparse.Namespace, network: HandNetwork) -> Objective:
+    """Return the objective of the preset that the options ask for."""
+    scheme = "weak" if args.weak else "supervised"
+    return Objective(
+        PRESETS[scheme + ("" if args.setting == "final" else f"-{args.setting}")].objective, network
+    )
+
+
+def open_data(args: argparse.Namespace) -> tuple[Stored, Stored]:
+    """Return training and held-out data: the first two shards' pictures are held out, in every view."""
+    kept = ("pooled", "neck") if args.frozen else ("middle",)
+    paths = sorted((args.work / "features").glob("*_0.safetensors" if args.frozen else "*.safetensors"))
+    data = Stored([p for p in paths if int(p.stem.split("_")[0]) > 1][: args.shards], kept)
+    held_out = Stored([p for p in paths if p.stem in ("00000_0", "00001_0")], kept)
     print(f"{len(data)} views, {len(held_out)} held out", flush=True)
+    return data, held_out
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train for a number of minutes and write a checkpoint, now and then and at the end."""
+    network = open_network(args)
+    objective = objective_of(args, network)
+    config = replace(PRESETS["default"].training, learning_rate=args.rate, warmup_steps=200)
+    optimizer = make_optimizer(network, config)
+    trunk = {id(p) for p in network.backbone.trunk.parameters()}
+    groups = [
+        {**g, "params": [p for p in g["params"] if (id(p) in trunk) == own], "part": part}
+        for g in optimizer.param_groups
+        for own, part in ((False, 1.0), (True, args.trunk_rate))
+    ]
+    optimizer = torch.optim.AdamW([g for g in groups if g["params"] and g["part"]])
+    network.backbone.trunk.requires_grad_(args.trunk_rate > 0)
+    average = AveragedNetwork(network, 0.998)
+    data, held_out = open_data(args)
     generator = torch.Generator().manual_seed(args.seed)
-    began, step, told = time.monotonic(), 0, 0.0
+    began = told = time.monotonic()
+    step, loss = 0, torch.zeros(())
     while (done := (time.monotonic() - began) / (60 * args.minutes)) < 1 and step < args.steps:
+        rate = learning_rate(config, step, max(done, step / args.steps))
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step, max(done, step / args.steps))
-        pooled, neck, labels = data[torch.randint(len(data), (args.batch,), generator=generator)]
+            group["lr"] = rate * group["part"]
+        kept, labels = data[torch.randint(len(data), (args.batch,), generator=generator)]
         targets = targets_of(labels, network.hand)
-        loss, _ = objective(
-            predict(network, pooled, neck), targets.only_2d() if args.weak else targets, step, generator
-        )
+        targets = targets.only_2d() if args.weak else targets
+        loss, _ = objective(predict(network, kept, args.trunk_rate > 0), targets, step, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
         optimizer.step()
         step += 1
         average.update(network, step)
-        if time.monotonic() - told > 60:
+        if time.monotonic() - told > 60 * args.tell:
             told = time.monotonic()
-            own, prior = errors_mm(average.module, held_out)
-            print(
-                f"{step} {told - began:.0f} s loss {float(loss.detach()):.3f} "
-                f"PA {own:.2f} (prior {prior:.2f}) mm",
-                flush=True,
-            )
-    own, prior = errors_mm(average.module, held_out)
-    print(f"end: {step} steps, PA-MPJPE {own:.2f} mm, of the prior-net {prior:.2f} mm", flush=True)
+            report(args, average.module, held_out, step, told - began, float(loss.detach()))
+    report(args, average.module, held_out, step, time.monotonic() - began, float(loss.detach()))
+
+
+def report(
+    args: argparse.Namespace,
+    network: HandNetwork,
+    held_out: Stored,
+    step: int,
+    seconds: float,
+    loss: float,
+) -> None:
+    """Print where a training is, and write its checkpoint."""
+    own, prior = errors_mm(network, held_out)
+    print(
+        f"{step} steps {seconds:.0f} s loss {loss:.3f} PA-MPJPE {own:.2f} mm (prior-net {prior:.2f} mm)",
+        flush=True,
+    )
     card = {
-        "data": f"SyntheticHands, seed {SEED}, {len(data)} views",
+        "data": f"SyntheticHands, seed {SEED}",
         "steps": step,
         "batch": args.batch,
-        "minutes": args.minutes,
+        "minutes": round(seconds / 60, 1),
         "weak": args.weak,
-        "held_out_pa_mpjpe_mm": own,
+        "started_from": None if args.start is None else args.start.name,
+        "held_out_pa_mpjpe_mm": round(own, 3),
         "amvur": version("amvur"),
     }
     save_checkpoint(
         args.output,
         asdict(network.config),
-        average.module.state_dict(),
+        network.state_dict(),
         hand_model="open",
         hand_model_sha256=network.hand.arrays.sha256,
         card=card,
@@ -264,12 +319,15 @@ def main() -> None:
     )
     parser.add_argument("stage", choices=["render", "features", "train"])
     parser.add_argument("--work", type=Path, default=Path("runs/shipped-work"))
-    parser.add_argument("--count", type=int, default=40_000)
+    parser.add_argument("--count", type=int, default=45_056)
     parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("runs/shipped"))
     parser.add_argument("--start", type=Path, help="checkpoint to begin with, of any setting")
+    parser.add_argument("--frozen", action="store_true", help="on features of the whole frozen backbone")
+    parser.add_argument("--trunk-rate", type=float, default=0.2, help="of the backbone, in units of --rate")
+    parser.add_argument("--tell", type=float, default=3.0, help="minutes between reports")
     parser.add_argument("--setting", choices=["prior", "amvur", "final"], default="final")
     parser.add_argument("--weak", action="store_true", help="learn from 2D joints alone")
     parser.add_argument("--minutes", type=float, default=20.0)

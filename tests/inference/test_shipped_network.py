@@ -8,7 +8,8 @@ import torch
 
 from amvur import Reconstructor
 from amvur.data.synthetic.generator import SyntheticHands
-from amvur.inference.trained import default_checkpoint, load_trained
+from amvur.inference.trained import load_trained
+from amvur.pretrained import default_checkpoint
 
 SEED = 900_001
 

@@ -5,6 +5,7 @@ import torch
 
 from amvur.models.amvur import AmvurConfig, AmvurHead
 from amvur.models.attention import TokenNorm, feature_tokens
+from amvur.models.folded import FoldedHead, folded
 
 VARIANTS = {
     "paper": {},
@@ -16,12 +17,12 @@ VARIANTS = {
 }
 
 
-def make_head(dtype=torch.float64, vertices=60, **options):
+def make_head(dtype=torch.float64, vertices=60, design="template", **options):
     torch.manual_seed(0)
     template = torch.randn(vertices, 3) * 0.05
     joints = torch.randn(21, 3) * 0.05
     head = AmvurHead(
-        template, joints, AmvurConfig(feature_width=32, hidden=16, position_unit_m=0.1, **options)
+        template, joints, AmvurConfig(feature_width=32, hidden=16, position_unit_m=0.1, **options), design
     ).to(dtype)
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -41,6 +42,24 @@ def test_factored_equals_dense(options, dtype, tolerance):
     ours, reference = head(feature), head.dense(feature)
     assert relative(ours.loc, reference.loc) < tolerance
     assert relative(ours.scale, reference.scale) < tolerance
+
+
+@pytest.mark.parametrize("options", [o for o in VARIANTS.values() if "normalize" not in o], ids=str)
+@pytest.mark.parametrize("design", ["template", "cross", "self"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+def test_folded_weights_are_the_same_function(options, design, dtype, tolerance):
+    head = make_head(dtype, design=design, **options)
+    feature = torch.randn(3, 32, dtype=dtype)
+    ours, reference = FoldedHead(head)(feature), head.dense(feature)
+    assert relative(ours.loc, reference.loc) < tolerance
+    assert relative(ours.scale, reference.scale) < tolerance
+
+
+def test_layer_norm_cannot_be_folded():
+    head = make_head(normalize=True)
+    assert folded(head) is head
+    with pytest.raises(ValueError, match="LayerNorm"):
+        FoldedHead(head)
 
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)

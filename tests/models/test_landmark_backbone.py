@@ -106,3 +106,25 @@ def test_crop_of_a_turned_square_has_the_angle_of_its_frame():
     turn = CropTransform(0.0, 0.0, 1.0, 224, math.radians(30)).axes
     before, after = (upright_crop(points, 224, False).rotation_rad for points in (joints, joints @ turn))
     assert math.isclose((after - before) % (2 * math.pi), math.radians(30), abs_tol=1e-6)
+
+
+def test_a_tuned_backbone_begins_as_the_frozen_one_and_only_its_later_part_learns(backbone):
+    tuned = LandmarkBackbone(tuned=True)
+    pictures = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    expected, found = backbone.trunk(pictures), tuned.trunk(pictures)
+    for ours, reference in zip(found, expected, strict=True):
+        assert torch.allclose(ours, reference, atol=1e-5)
+    found[0].square().sum().backward()
+    learned = {name for name, value in tuned.trunk.named_parameters() if value.grad is not None}
+    assert learned == set(tuned.trunk.state_dict())
+    # most weights are learned, the first convolutions are not
+    sizes = [sum(p.numel() for p in t) for t in (tuned.trunk.parameters(), tuned.trunk.buffers())]
+    assert sizes[0] > 20 * sizes[1] > 0
+
+
+def test_stored_maps_give_the_same_features(backbone):
+    pictures = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    middle, shallow = backbone.trunk.early(pictures)
+    expected = backbone.trunk(pictures)
+    for ours, reference in zip((*backbone.trunk.late(middle), shallow), expected, strict=True):
+        assert torch.equal(ours, reference)

@@ -7,6 +7,7 @@ from amvur.errors import InputError
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.models.backbone import Backbone
+from amvur.models.features import Features
 from amvur.models.network import HandNetwork, NetworkConfig
 from amvur.models.prior_net import PriorNet, PriorNetConfig, apply_camera, matrix_from_6d
 
@@ -77,3 +78,33 @@ def test_configuration_survives_json():
 
     config = NetworkConfig(prior_net=PriorNetConfig(pose_space="pca", components=20))
     assert NetworkConfig.from_json(json.loads(json.dumps(asdict(config)))) == config
+
+
+def test_training_on_some_vertices_is_the_whole_function_at_these(hand):
+    network = make(hand, setting="final", amvur_base="prior", amvur_training_vertices=30)
+    features = torch.randn(2, network.backbone.width, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(network.amvur.mean.last.weight, std=0.1)
+    with torch.no_grad():
+        part = network.train().estimate(Features(features, features[:, :8, None, None]))
+        whole = network.eval().estimate(Features(features, features[:, :8, None, None]))
+    assert whole.rows is None
+    assert len(part.rows) == part.vertices.loc.shape[1] < whole.vertices.loc.shape[1]
+    for name in ("vertices", "prior_vertices"):
+        for value in ("loc", "scale"):
+            ours, all_of_them = (getattr(getattr(p, name), value) for p in (part, whole))
+            assert torch.allclose(ours, all_of_them[:, part.rows], atol=1e-6)
+    for name in ("joints", "joints_2d", "prior_joints"):
+        for value in ("loc", "scale"):
+            ours, reference = (getattr(getattr(p, name), value) for p in (part, whole))
+            assert torch.allclose(ours, reference, atol=1e-5)
+
+
+def test_a_folded_network_says_the_same(hand):
+    network = make(hand, setting="final")
+    torch.nn.init.normal_(network.amvur.mean.last.weight, std=0.1)
+    features = torch.randn(2, network.backbone.width, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = network.estimate(Features(features, features[:, :8, None, None]))
+        after = network.fold().estimate(Features(features, features[:, :8, None, None]))
+    assert torch.allclose(before.vertices.loc, after.vertices.loc, atol=1e-6)
+    assert torch.allclose(before.joints.scale, after.joints.scale, rtol=1e-4)

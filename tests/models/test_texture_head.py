@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.texture import GlobalColors, TextureConfig, TextureHead, VertexEvidence
 
 
@@ -93,3 +94,16 @@ def test_the_baseline_knows_one_color_a_vertex():
     colors = network(torch.randn(3, 11))
     assert colors.shape == (3, 40, 3)
     assert ((colors > 0) & (colors < 1)).all()
+
+
+def test_the_pyramid_is_what_the_trunk_sees_at_four_strides():
+    trunk = LandmarkTrunk()
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    pooled, maps = trunk.pyramid(images)
+    whole, _, shallow = trunk(images)
+    torch.testing.assert_close(pooled, whole)
+    torch.testing.assert_close(maps[0], shallow)
+    assert [m.shape[-1] for m in maps] == [112, 56, 28, 14]
+    assert tuple(m.shape[1] for m in maps) == trunk.level_widths
+    moved = trunk.pyramid(images.roll(32, -1))[1]  # maps follow the picture, away from what the edges see
+    torch.testing.assert_close(moved[1][..., 20:36, 24:36], maps[1][..., 20:36, 16:28], rtol=0.05, atol=0.05)

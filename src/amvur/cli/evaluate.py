@@ -100,7 +100,7 @@ def _load_subject(options: Evaluate) -> Subject:
     """Load the checkpoint (seconds)."""
     from amvur.evaluation.subjects import load_subject
     from amvur.inference.reconstructor import choose_device
-    from amvur.inference.trained import default_checkpoint
+    from amvur.pretrained import default_checkpoint
 
     assert options.checkpoint is not None
     folder = default_checkpoint() if options.checkpoint == "default" else Path(options.checkpoint)

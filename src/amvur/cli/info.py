@@ -54,7 +54,7 @@ def _devices() -> str:
 def _default_network() -> str:
     """Return which network takes part by default, or why it cannot be used."""
     from amvur.errors import ModelFileError
-    from amvur.inference.trained import default_checkpoint
+    from amvur.pretrained import default_checkpoint
 
     folder = default_checkpoint()
     if folder is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,8 @@ import torch
 from amvur.errors import AmvurError, InputError, ModelFileError
 from amvur.inference.calibration import Calibration, calibration_from
 from amvur.inference.network_evidence import FusionSettings, JointNetwork, NetworkView, look
+from amvur.pretrained import REMEDY, default_checkpoint, load_network
 from amvur.structures import HandDetection, RgbImage
-
-_REMEDY = "Use another checkpoint, or 'none' to fit hands to the detector's joints alone."
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,6 @@ class TrainedNetwork:
         return look(self.network, image, detections, self.fusion, self.device)
 
 
-def default_checkpoint() -> Path | None:
-    """Return the folder of the checkpoint that ships with the package, None if there is none."""
-    folder = Path(str(files("amvur"))) / "assets" / "default"
-    return folder if (folder / "config.json").is_file() else None
-
-
 def load_trained(choice: str | Path | TrainedNetwork, device: torch.device) -> TrainedNetwork | None:
     """Return the network behind "none" (None), "default" (the shipped one, or None) or a checkpoint folder.
 
@@ -59,40 +51,19 @@ def load_trained(choice: str | Path | TrainedNetwork, device: torch.device) -> T
 
 
 def _load(folder: Path, device: torch.device) -> TrainedNetwork:
-    from amvur.checkpoint import load_checkpoint, load_weights
-    from amvur.models.network import NetworkConfig, make_network
-
-    settings, state, config = load_checkpoint(folder)
+    network, config = load_network(folder, device)
     try:
-        network = make_network(NetworkConfig.from_json(settings))
         fusion = fusion_from(config.get("fusion") or {})
         measured = config.get("calibration")
         calibration = calibration_from(measured) if measured else None
     except AmvurError as error:
-        raise type(error)(f"The checkpoint {folder} cannot be used: {error} {_REMEDY}") from error
-    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
+        raise type(error)(f"The checkpoint {folder} cannot be used: {error} {REMEDY}") from error
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise ModelFileError(
-            f"The checkpoint {folder} describes no network that this version of amvur knows "
-            f"({_first_line(error)}). Use the version that wrote it, or: {_REMEDY}"
+            f"The checkpoint {folder} has a section fusion or calibration that cannot be read ({error!r}). "
+            f"{REMEDY}"
         ) from error
-    load_weights(network, state, folder)
-    _check_hand_model(folder, config, network.hand.arrays.sha256)
-    network = network.to(device).eval().requires_grad_(False)
     return TrainedNetwork(network, device, fusion, calibration, str(folder))
-
-
-def _check_hand_model(folder: Path, config: Mapping[str, Any], found: str) -> None:
-    """Raise `ModelFileError` if the network was trained with another version of its hand model."""
-    wanted = (config.get("hand_model") or {}).get("sha256")
-    if wanted and wanted != found:
-        raise ModelFileError(
-            f"The checkpoint {folder} was trained with the hand model of sha256 {wanted}, found {found}. "
-            f"Give it the same hand model. {_REMEDY}"
-        )
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".strip().split("\n", maxsplit=1)[0]
 
 
 def fusion_from(values: Mapping[str, Any]) -> FusionSettings:

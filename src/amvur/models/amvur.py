@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -78,15 +78,20 @@ class AmvurHead(nn.Module):
         nn.init.zeros_(self.mean.last.weight)
         nn.init.zeros_(self.mean.last.bias)
 
-    def forward(self, feature: Float[Tensor, "B F"]) -> Normal:
-        """Return Normal(loc, scale) of (B,V,3) root-relative vertices in metres."""
+    def forward(self, feature: Float[Tensor, "B F"], rows: Int64[Tensor, "N"] | None = None) -> Normal:
+        """Return Normal(loc, scale) of (B,V,3) root-relative vertices in metres, or of the vertices `rows`.
+
+        All vertices are attended to; those that are not asked for cost next to nothing.
+        """
         keys = feature_tokens(feature, self.joint_places)
         tokens = feature_tokens(feature, self.vertex_places)
-        for cross, inner, norms in self._blocks():
+        for index, (cross, inner, norms) in enumerate(self._blocks(), 1):
             if self.design != "self":
                 tokens = _normalized(norms, 0, cross(tokens, keys))
-            tokens = _normalized(norms, 1, inner(tokens, tokens))
-        return self._distribution(self.mean(tokens), self.raw_scale(tokens))
+            last = index == self.config.blocks
+            asked = tokens if rows is None or not last else tokens.at(rows)
+            tokens = _normalized(norms, 1, inner(asked, tokens))
+        return self._distribution(self.mean(tokens), self.raw_scale(tokens), rows)
 
     def dense(self, feature: Float[Tensor, "B F"]) -> Normal:
         """Return the same distribution by the textbook form: the reference."""
@@ -107,8 +112,9 @@ class AmvurHead(nn.Module):
         for index, pair in enumerate(cast(Iterable[tuple[Attention, Attention]], pairs)):
             yield *pair, norms[2 * index : 2 * index + 2]
 
-    def _distribution(self, offset: Float[Tensor, "B V 3"], raw_scale: Float[Tensor, "B V 3"]) -> Normal:
-        return bounded_normal(self.vertices, offset.float(), raw_scale.float(), self.config)
+    def _distribution(self, offset: Tensor, raw_scale: Tensor, rows: Tensor | None = None) -> Normal:
+        template = self.vertices if rows is None else self.vertices[rows]
+        return bounded_normal(template, offset.float(), raw_scale.float(), self.config)
 
 
 class FullyConnectedHead(nn.Module):
@@ -126,11 +132,16 @@ class FullyConnectedHead(nn.Module):
         nn.init.normal_(self.second.weight, std=1e-3)
         nn.init.zeros_(self.second.bias)
 
-    def forward(self, feature: Float[Tensor, "B F"]) -> Normal:
-        """Return Normal(loc, scale) of (B,V,3) root-relative vertices in metres."""
+    def forward(self, feature: Float[Tensor, "B F"], rows: Int64[Tensor, "N"] | None = None) -> Normal:
+        """Return Normal(loc, scale) of (B,V,3) root-relative vertices in metres, or of those in `rows`."""
         values = self.second(nn.functional.gelu(self.first(feature))).float()
         offset, raw_scale = values.unflatten(-1, (2, *self.vertices.shape)).unbind(1)
-        return bounded_normal(self.vertices, offset, raw_scale, self.config)
+        normal = bounded_normal(self.vertices, offset, raw_scale, self.config)
+        return (
+            normal
+            if rows is None
+            else Normal(normal.loc[:, rows], normal.scale[:, rows], validate_args=False)
+        )
 
 
 def bounded_normal(

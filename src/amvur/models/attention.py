@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 
@@ -27,6 +28,10 @@ class AffineTokens:
         """Return the tokens themselves."""
         return self.coefficients @ self.basis
 
+    def at(self, rows: Int64[Tensor, "N"]) -> AffineTokens:
+        """Return some of the tokens."""
+        return AffineTokens(self.coefficients[:, rows], self.basis)
+
 
 def feature_tokens(feature: Float[Tensor, "B F"], coordinates: Float[Tensor, "N C"]) -> AffineTokens:
     """Return the tokens [F; x_n] of points `coordinates` (paper, §3.3: features with positions attached)."""
@@ -36,6 +41,17 @@ def feature_tokens(feature: Float[Tensor, "B F"], coordinates: Float[Tensor, "N 
     constant = torch.cat([feature, feature.new_zeros(batch, c)], -1)[:, None]
     units = torch.cat([feature.new_zeros(c, feature.shape[1]), torch.eye(c).to(feature)], -1)
     return AffineTokens(coefficients, torch.cat([constant, units.expand(batch, -1, -1)], 1))
+
+
+def attend(queries: Float[Tensor, "B H N R"], keys: Float[Tensor, "B 1 M R"]) -> Float[Tensor, "B H N R"]:
+    """Return softmax(queries keysᵀ) keys without ever holding the N×M weights.
+
+    The fused kernels want the last axis in multiples of 16: zeros there change nothing.
+    """
+    width = queries.shape[-1]
+    padding = (0, -width % 16)
+    query, key = F.pad(queries, padding), F.pad(keys, padding).expand(-1, queries.shape[1], -1, -1)
+    return F.scaled_dot_product_attention(query, key, key, scale=1.0)[..., :width]
 
 
 class Attention(nn.Module):
@@ -64,8 +80,7 @@ class Attention(nn.Module):
             for linear, tokens in zip(self._maps(), (queries, keys, keys), strict=True)
         )
         core = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
-        logits = (queries.coefficients[:, None] @ core) @ keys.coefficients[:, None].transpose(-1, -2)
-        found = logits.softmax(-1) @ keys.coefficients[:, None]
+        found = attend(queries.coefficients[:, None] @ core, keys.coefficients[:, None])
         values = self._join(value)
         constant = queries.basis[:, :1] + values[:, :, :1].sum(1) + self._mix_bias()
         basis = torch.cat([constant, queries.basis[:, 1:], values[:, :, 1:].flatten(1, 2)], 1)
@@ -130,13 +145,14 @@ class TokenMlp(nn.Module):
     def forward(self, tokens: AffineTokens) -> Float[Tensor, "B N O"]:
         """Evaluate on affine tokens."""
         first = self.first
-        return self._rest(tokens.coefficients @ (tokens.basis @ first.weight.T) + first.bias)
+        return self.rest(tokens.coefficients @ (tokens.basis @ first.weight.T) + first.bias)
 
     def dense(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B N O"]:
         """Evaluate on dense tokens: the reference."""
-        return self._rest(self.first(tokens))
+        return self.rest(self.first(tokens))
 
-    def _rest(self, hidden: Float[Tensor, "B N H"]) -> Float[Tensor, "B N O"]:
+    def rest(self, hidden: Float[Tensor, "B N H"]) -> Float[Tensor, "B N O"]:
+        """Evaluate all that follows the first layer."""
         for layer in self.inner:
             hidden = layer(nn.functional.gelu(hidden))
         output: Tensor = self.last(nn.functional.gelu(hidden))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from amvur.errors import InputError
 from amvur.models.features import Features
-from amvur.models.landmark_backbone import LANDMARK_BACKBONE, LandmarkBackbone
+from amvur.models.landmark_backbone import LANDMARK_BACKBONE, TUNED_BACKBONE, LandmarkBackbone
 
 # The statistics that timm's weights expect; harmless for weights trained from nothing.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,5 +49,7 @@ class Backbone(nn.Module):
 
 
 def make_backbone(name: str, pretrained: bool = False) -> Backbone | LandmarkBackbone:
-    """Return the backbone of a name: timm's, or `mediapipe_hand`; raises what building it raises."""
-    return LandmarkBackbone() if name == LANDMARK_BACKBONE else Backbone(name, pretrained)
+    """Return the backbone of a name: timm's, or MediaPipe's; raises what building it raises."""
+    if name in (LANDMARK_BACKBONE, TUNED_BACKBONE):
+        return LandmarkBackbone(tuned=name == TUNED_BACKBONE)
+    return Backbone(name, pretrained)

@@ -1,4 +1,4 @@
-"""Frozen features of MediaPipe's hand-landmark network, and a small trained reader of its last map."""
+"""Features of MediaPipe's hand-landmark network, and a small trained reader of its last map."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from amvur.models.features import Features
 from amvur.models.landmark_trunk import LandmarkTrunk
 
 LANDMARK_BACKBONE = "mediapipe_hand"
-"""The name of this backbone in `NetworkConfig.backbone`; all others are timm's."""
+TUNED_BACKBONE = "mediapipe_hand_tuned"
+"""The names of these backbones in `NetworkConfig.backbone`; all others are timm's."""
 _NARROW, _READ = 64, 512
 
 
 class LandmarkBackbone(nn.Module):
     """The pooled feature, standardised, beside what a layer reads from the 7×7 map with its places kept.
 
-    `width` is D, `shallow_width` is C. Checkpoints hold the reader alone.
+    `width` is D, `shallow_width` is C. Checkpoints hold the reader, and the later convolutions if `tuned`.
     """
 
-    def __init__(self) -> None:
-        """Read the frozen part from mediapipe's wheel; raises `ModelFileError` where that fails."""
+    def __init__(self, tuned: bool = False) -> None:
+        """Read the network from mediapipe's wheel; raises `ModelFileError` where that fails."""
         super().__init__()
-        self.trunk = LandmarkTrunk()
+        self.trunk = LandmarkTrunk(tuned=tuned)
         self.standardize = nn.BatchNorm1d(self.trunk.width)
         cells = (LandmarkTrunk.size_px // 32) ** 2
         self.reader = nn.Sequential(
@@ -44,8 +45,7 @@ class LandmarkBackbone(nn.Module):
                 f"The backbone {LANDMARK_BACKBONE} wants pictures of {LandmarkTrunk.size_px} px, found "
                 f"{images.shape[-1]}. Set image_px to {LandmarkTrunk.size_px}."
             )
-        with torch.no_grad():
-            pooled, neck, shallow = self.trunk(images)
+        pooled, neck, shallow = self.trunk(images)
         return Features(self.combine(pooled, neck), shallow)
 
     def combine(self, pooled: Float[Tensor, "B P"], neck: Float[Tensor, "B N 7 7"]) -> Float[Tensor, "B D"]:

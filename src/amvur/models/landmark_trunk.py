@@ -1,8 +1,8 @@
-"""The convolutions of MediaPipe's hand-landmark network in PyTorch, frozen.
+"""The convolutions of MediaPipe's hand-landmark network in PyTorch, frozen or tuned in their later part.
 
 The network (Apache-2.0, in mediapipe's wheel) has seen far more photographs of hands than anyone can
 render; its last convolution tells poses apart well. It is read from the TFLite file at run time, so that
-checkpoints hold only what was trained on top of it.
+checkpoints hold only what was trained.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from amvur.errors import ModelFileError
 
 _LIMITS = {0: (None, None), 1: (0.0, None), 3: (0.0, 6.0)}
 """TFLite's fused activations: none, ReLU, ReLU6."""
+_FROZEN_STEPS = 20
+"""Operators that are never tuned: they hold half of the arithmetic and a 40th of the weights, and the map
+behind them (80×14×14) is small enough to be stored, so that tuning the rest need not run them."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,13 @@ class _Step:
 class LandmarkTrunk(nn.Module):
     """Pictures → the pooled feature, the map of the last residual block and the first block's map.
 
-    All weights are buffers that no checkpoint holds; nothing here is trained.
+    Weights are buffers that no checkpoint holds, but for those of the later part where it is `tuned`: these
+    are parameters.
     """
 
     size_px = 224
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, tuned: bool = False) -> None:
         """Read the network from a TFLite file (None: the one in mediapipe's wheel).
 
         Raises `ModelFileError` if the file is missing or holds operators that are not known here.
@@ -54,10 +58,16 @@ class LandmarkTrunk(nn.Module):
         self._neck = next(step.output for step in reversed(steps) if step.kind == "add")
         # the first block: a convolution, a depthwise one, and a narrowing one
         self._shallow = steps[2].output
+        self._cut = steps[_FROZEN_STEPS - 1].output
+        later = {step.output for step in steps[_FROZEN_STEPS:]}
         for name, array in arrays.items():
-            self.register_buffer(name, torch.from_numpy(array), persistent=False)
+            values = torch.from_numpy(array)
+            if tuned and int(name.rsplit("_", 1)[1]) in later:
+                self.register_parameter(name, nn.Parameter(values))
+            else:
+                self.register_buffer(name, values, persistent=False)
         with torch.no_grad():
-            known = self._known(torch.zeros(1, 3, self.size_px, self.size_px))
+            known = self._known(self._start, torch.zeros(1, 3, self.size_px, self.size_px), steps)
         pooled, neck, shallow = known[self._end].mean((2, 3)), known[self._neck], known[self._shallow]
         last = {known[s.output].shape[-1]: s.output for s in steps if s.kind == "add"}
         self._levels = (self._shallow, *(last[self.size_px // stride] for stride in (4, 8, 16)))
@@ -68,8 +78,21 @@ class LandmarkTrunk(nn.Module):
         self, images: Float[Tensor, "B 3 S S"]
     ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B E h w"], Float[Tensor, "B C H W"]]:
         """Return pooled feature, last residual map and first block's map of RGB pictures in [0, 1]."""
-        known = self._known(images)
-        return known[self._end].mean((2, 3)), known[self._neck], known[self._shallow]
+        middle, shallow = self.early(images)
+        return *self.late(middle), shallow
+
+    @torch.no_grad()
+    def early(
+        self, images: Float[Tensor, "B 3 S S"]
+    ) -> tuple[Float[Tensor, "B M i j"], Float[Tensor, "B C H W"]]:
+        """Return the map behind the part that is always frozen, and the first block's."""
+        known = self._known(self._start, images, self._steps[:_FROZEN_STEPS])
+        return known[self._cut], known[self._shallow]
+
+    def late(self, middle: Float[Tensor, "B M i j"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B E h w"]]:
+        """Return pooled feature and last residual map of what `early` saw."""
+        known = self._known(self._cut, middle, self._steps[_FROZEN_STEPS:])
+        return known[self._end].mean((2, 3)), known[self._neck]
 
     def pyramid(
         self, images: Float[Tensor, "B 3 S S"]
@@ -78,13 +101,13 @@ class LandmarkTrunk(nn.Module):
 
         Stride 2 is the first block's map; the others are the last residual maps of their size.
         """
-        known = self._known(images)
+        known = self._known(self._start, images, self._steps)
         return known[self._end].mean((2, 3)), tuple(known[level] for level in self._levels)
 
-    def _known(self, images: Float[Tensor, "B 3 S S"]) -> dict[int, Tensor]:
-        """Return every map of the network by the place of its tensor."""
-        known = {self._start: images.contiguous(memory_format=torch.channels_last)}
-        for step in self._steps:
+    def _known(self, start: int, values: Float[Tensor, "B _ _ _"], steps: list[_Step]) -> dict[int, Tensor]:
+        """Run operators on a map; return every map by the place of its tensor."""
+        known = {start: values.contiguous(memory_format=torch.channels_last)}
+        for step in steps:
             known[step.output] = self._run(step, known)
         return known
 

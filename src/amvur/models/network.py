@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -16,6 +16,7 @@ from amvur.hand.model import HandModel
 from amvur.models.amvur import AmvurConfig, AmvurHead, FullyConnectedHead
 from amvur.models.backbone import make_backbone
 from amvur.models.features import Features
+from amvur.models.folded import folded
 from amvur.models.prior_net import HandEstimate, PriorNet, PriorNetConfig, camera_scale
 
 Setting = Literal["prior", "amvur", "final"]
@@ -31,6 +32,8 @@ class NetworkConfig:
     mapped to `feature_width` numbers before the heads (0: used as it is, as in the paper). `prior_std_mm` is
     σ_p of P(V|I); `joint_scale` says how vertex errors move together (`distributions`). With
     `amvur_base="prior"` AMVUR's mean is an offset from the prior-net's hand instead of the template (ours).
+    In training only `amvur_training_vertices` random vertices beside those that make the joints attend and
+    are compared (0: all): the others stand for more of the same.
     `crop` says what pictures it learned from: any square about a hand, or one turned so that the fingers
     point up (`amvur.models.upright`).
     """
@@ -50,6 +53,7 @@ class NetworkConfig:
     amvur_design: Design = "template"
     amvur_mlp_layers: int = 2
     amvur_base: Literal["template", "prior"] = "template"
+    amvur_training_vertices: int = 0
     crop: Crop = "square"
 
     @staticmethod
@@ -67,7 +71,7 @@ class Prediction:
     View axes: the camera's, turned by the smallest rotation that takes the ray through the crop's
     centre to the optical axis. `vertices`, `joints` and `joints_2d` are Q, `prior_*` are P (of the
     prior-net); without an AMVUR head Q is P. `hand` holds parameters and camera; without a prior-net
-    its mesh takes no part.
+    its mesh takes no part. `rows` are the vertices that `vertices` and `prior_vertices` hold; None: all.
     """
 
     vertices: Normal
@@ -77,6 +81,7 @@ class Prediction:
     prior_joints: Normal
     prior_joints_2d: Normal
     hand: HandEstimate
+    rows: Int64[Tensor, "N"] | None
     feature: Float[Tensor, "B D"]
     feature_map: Float[Tensor, "B C h w"]
 
@@ -124,35 +129,69 @@ class HandNetwork(nn.Module):
         # Meshes and scales need more than the few bits of mixed precision.
         with torch.autocast(feature.device.type, enabled=False):
             estimate = self.prior_net(feature.float(), self.hand)
-        prior = prior_distribution(estimate.vertices, self.config.prior_std_mm / 1000)
-        posterior = prior if self.amvur is None else self._posterior(feature, estimate)
+        rows = self._rows() if self.training else None
+        prior = prior_distribution(_chosen(estimate.vertices, rows), self.config.prior_std_mm / 1000)
+        posterior = prior if self.amvur is None else self._posterior(feature, estimate, rows)
         with torch.autocast(feature.device.type, enabled=False):
-            joints, joints_2d = self._push(posterior, estimate)
+            joints, joints_2d = self._push(posterior, estimate, rows)
             prior_joints, prior_2d = (
-                (joints, joints_2d) if posterior is prior else self._push(prior, estimate)
+                (joints, joints_2d) if posterior is prior else self._push(prior, estimate, rows)
             )
         return Prediction(
-            posterior, joints, joints_2d, prior, prior_joints, prior_2d, estimate, feature, features.shallow
+            posterior,
+            joints,
+            joints_2d,
+            prior,
+            prior_joints,
+            prior_2d,
+            estimate,
+            rows,
+            feature,
+            features.shallow,
         )
 
-    def _posterior(self, feature: Float[Tensor, "B D"], estimate: HandEstimate) -> Normal:
+    def fold(self) -> HandNetwork:
+        """Make inference faster (`amvur.models.folded`); the weights can no longer be saved."""
+        if self.amvur is not None:
+            self.amvur = folded(self.amvur)
+        return self
+
+    def _rows(self) -> Int64[Tensor, "N"] | None:
+        """Draw the vertices of a training step: all that the joints are made of, and some of the others."""
+        count = self.config.amvur_training_vertices
+        if self.amvur is None or not count:
+            return None
+        used = (self.hand.joint_regressor != 0).any(0)
+        others = (~used).nonzero()[:, 0]
+        drawn = others[torch.randperm(len(others), device=others.device)[:count]]
+        return torch.cat([used.nonzero()[:, 0], drawn])
+
+    def _posterior(
+        self, feature: Float[Tensor, "B D"], estimate: HandEstimate, rows: Int64[Tensor, "N"] | None
+    ) -> Normal:
         """Return Q(V|I) of the AMVUR head, about the template or the prior-net's hand."""
         assert self.amvur is not None
-        distribution: Normal = self.amvur(feature)
+        distribution: Normal = self.amvur(feature) if rows is None else self.amvur(feature, rows)
         loc = distribution.loc
         if self.config.amvur_base == "prior":
-            loc = loc - self.template + estimate.vertices
+            loc = loc + _chosen(estimate.vertices - self.template, rows)
         return Normal(loc, distribution.scale, validate_args=False)
 
-    def _push(self, vertices: Normal, estimate: HandEstimate) -> tuple[Normal, Normal]:
+    def _push(
+        self, vertices: Normal, estimate: HandEstimate, rows: Int64[Tensor, "N"] | None
+    ) -> tuple[Normal, Normal]:
         """Push a distribution of vertices forward to joints and, by the mean camera, to 2D joints."""
-        regressor = self.hand.joint_regressor
+        regressor = self.hand.joint_regressor if rows is None else self.hand.joint_regressor[:, rows]
         joints = joint_distribution(vertices, regressor, self.config.joint_scale)
         root = joints.loc[:, :1]
         joints = Normal(joints.loc - root, joints.scale, validate_args=False)
         camera = estimate.camera.loc
         eye = torch.eye(3, dtype=camera.dtype, device=camera.device).expand(len(camera), 3, 3)
         return joints, project_distribution(joints, camera_scale(camera), eye, camera[:, 1:])
+
+
+def _chosen(vertices: Float[Tensor, "B V 3"], rows: Int64[Tensor, "N"] | None) -> Float[Tensor, "B N 3"]:
+    return vertices if rows is None else vertices[:, rows]
 
 
 def make_network(config: NetworkConfig, pretrained: bool = False) -> HandNetwork:

@@ -99,14 +99,15 @@ class Objective:
         likelihood = beta_negative_log_likelihood if beta else negative_log_likelihood
         options = {"beta": beta} if beta else {}
         joined = p.vertices is not p.prior_vertices
+        truth = t.vertices if p.rows is None else t.vertices[:, p.rows]
         terms = {
-            "vertices_likelihood": likelihood(vertices, t.vertices / UNIT_M, **options).mean(),
+            "vertices_likelihood": likelihood(vertices, truth / UNIT_M, **options).mean(),
             "joints_likelihood": likelihood(joints, t.joints / UNIT_M, **options).mean(),
             "joints_2d_likelihood": weighted_mean(
                 likelihood(flat, t.joints_2d / _CROP_UNIT, **options), confidence
             ),
             "camera": camera_error(p.hand.camera.loc, t.camera).mean(),
-            "prior_vertices": absolute(prior_vertices.loc, t.vertices / UNIT_M).mean(),
+            "prior_vertices": absolute(prior_vertices.loc, truth / UNIT_M).mean(),
             "prior_joints": absolute(prior_joints.loc, t.joints / UNIT_M).mean(),
             "prior_joints_2d": weighted_mean(absolute(prior_flat.loc, t.joints_2d / _CROP_UNIT), confidence),
             "rotations": (p.hand.rotations - t.rotations).square().mean(),
@@ -123,7 +124,8 @@ class Objective:
         confidence = t.joint_confidence[..., None].expand_as(t.joints_2d)
         label = torch.where(confidence > 0, t.joints_2d, 0)
         vertices = drawn(p.vertices, generator)
-        joints = self._hand.joint_regressor @ vertices
+        regressor = self._hand.joint_regressor
+        joints = (regressor if p.rows is None else regressor[:, p.rows]) @ vertices
         camera = drawn(p.hand.camera, generator)
         flat = apply_camera(joints - joints[:, :1], camera)
         spread = Normal(flat, torch.full_like(flat, self.config.pixel_std), validate_args=False)
