@@ -39,3 +39,27 @@ def camera_error(
 ) -> Float[Tensor, "*batch C"]:
     """Return the squared error of every camera parameter (eq. 4)."""
     return (predicted - target).square()
+
+
+def color_negative_log_likelihood(
+    colors: Float[Tensor, "*batch 3"],
+    scale: Float[Tensor, "*batch"],
+    target: Float[Tensor, "*batch 3"],
+    beta: float = 0.5,
+) -> Float[Tensor, "*batch"]:
+    """Return the β-weighted negative log-likelihood of a color whose channels share one σ, mean of three.
+
+    See `beta_negative_log_likelihood`; colors are sRGB in [0, 1] and `scale` is in the same unit.
+    """
+    distribution = Normal(colors, scale[..., None].expand_as(colors), validate_args=False)
+    return beta_negative_log_likelihood(distribution, target, beta).mean(-1)
+
+
+def masked_color_error(
+    rendered: Float[Tensor, "*batch 3"], image: Float[Tensor, "*batch 3"], mask: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """Return the squared color difference of every pixel inside the occlusion mask, 0 outside (eq. 12).
+
+    Eq. 12 is the root of the sum of these over a picture.
+    """
+    return (rendered - image).square().sum(-1) * mask

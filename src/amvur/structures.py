@@ -92,6 +92,21 @@ class HandSamples:
     joints: Float32[np.ndarray, "N 21 3"]
 
 
+@dataclass(frozen=True)
+class UvTexture:
+    """A picture of a hand's skin and where on it every face lies.
+
+    `pixels` are sRGB; `uv` (T points) are in the unit square, (0, 0) the picture's top left corner;
+    `faces` hold three points for every face of the mesh, `vertices` the mesh vertex of every point (a vertex
+    on a seam has several).
+    """
+
+    pixels: UInt8[np.ndarray, "S S 3"]
+    uv: Float32[np.ndarray, "T 2"]
+    faces: Int[np.ndarray, "F 3"]
+    vertices: Int[np.ndarray, "T"]
+
+
 class Posterior(Protocol):
     """The distribution over hands that explains a detection."""
 
@@ -106,7 +121,9 @@ class HandReconstruction:
 
     Standard deviations are per axis (root mean square over the three axes), in metres, for positions
     after similarity alignment: 90 % of the errors should lie within 2.50 times them. Colours are sRGB in
-    [0, 1]; `visible` marks the vertices that the picture shows. `sample(n)` draws hands from the posterior.
+    [0, 1]; `visible` marks the vertices that the picture shows. `vertex_colors_std` is the standard
+    deviation of a channel of every vertex's color, None for colors that were not regressed, and `uv_texture`
+    a finer picture of the skin if it was asked for. `sample(n)` draws hands from the posterior.
     """
 
     side: Side
@@ -125,6 +142,8 @@ class HandReconstruction:
     skeleton: Skeleton
     posterior: Posterior
     warnings: tuple[str, ...] = ()
+    vertex_colors_std: Float32[np.ndarray, "V"] | None = None
+    uv_texture: UvTexture | None = None
 
     def sample(self, n: int, seed: int = 0) -> HandSamples:
         """Draw `n` plausible hands from the posterior: see `Posterior.sample`."""

@@ -39,6 +39,11 @@ class Reconstruct:
     """default, none, or a folder with trained weights."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
+    texture: Literal["auto", "sampled", "regressed"] = "auto"
+    """Colors of the skin: regressed (by a trained head, with uncertainty), sampled (from the photograph and
+    completed over the surface), or auto: regressed for the open hand, sampled for others."""
+    uv_texture: Annotated[int | None, arg(metavar="PX")] = None
+    """Also put a texture picture of PX x PX pixels into the GLB (the open hand only)."""
     format: tuple[MeshFormat, ...] = ("glb",)
     """Kinds of mesh files to write; the JSON names the first."""
 

@@ -239,6 +239,8 @@ def _make_engine(options: Reconstruct) -> Engine:
         detector=options.detector,
         checkpoint=options.checkpoint,
         device=options.device,
+        texture=options.texture,
+        uv_texture_px=options.uv_texture,
     )
 
 

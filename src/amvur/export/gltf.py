@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections import Counter
@@ -11,17 +12,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from amvur.export.mesh import FRAME_NOTE, SCENE_FROM_CAMERA, linear_from_srgb, scene_mesh, vertex_normals
 from amvur.hand.joints import JOINT_BONES, JOINT_NAMES, TIP_JOINTS
-from amvur.structures import HandReconstruction
+from amvur.structures import HandReconstruction, UvTexture
 
 GENERATOR = "amvur"
 _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint8": 5121}
-_SHAPES: dict[tuple[int, ...], str] = {(): "SCALAR", (3,): "VEC3", (4,): "VEC4", (16,): "MAT4"}
+_SHAPES: dict[tuple[int, ...], str] = {(): "SCALAR", (2,): "VEC2", (3,): "VEC3", (4,): "VEC4", (16,): "MAT4"}
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
-_MATERIAL = {
+_MATERIAL: dict[str, Any] = {
     "name": "skin",
     "doubleSided": True,  # a MANO hand is open at the wrist
     "pbrMetallicRoughness": {"baseColorFactor": [1, 1, 1, 1], "metallicFactor": 0, "roughnessFactor": 1},
@@ -34,7 +36,9 @@ def glb_bytes(hands: Sequence[HandReconstruction]) -> bytes:
     Metres, y up, camera at the origin looking along −z. The bind pose is the reconstructed pose:
     positions are the reconstructed vertices and the inverse bind matrices undo the posed bones, so
     that programs that ignore skins show the same mesh as those that honour them. Colours are linear,
-    as glTF has it; `_STD_MM` and `_VISIBLE` are extra vertex attributes. Raises `OutputError` for
+    as glTF has it; `_STD_MM`, `_VISIBLE` and, where known, `_COLOR_STD` are extra vertex attributes. A hand
+    with a texture picture has it as base color, its vertices split along the picture's seams, and its
+    vertex colors as `_COLOR` (programs would multiply the picture by `COLOR_0`). Raises `OutputError` for
     numbers that are not finite.
     """
     document = _Document()
@@ -61,7 +65,7 @@ class _Document:
             "scenes": [{"nodes": []}],
             "materials": [_MATERIAL],
         }
-        for key in ("nodes", "meshes", "skins", "accessors", "bufferViews"):
+        for key in ("nodes", "meshes", "skins", "textures", "images", "accessors", "bufferViews"):
             self.json[key] = []
         self.buffer = bytearray()
 
@@ -70,15 +74,18 @@ class _Document:
         self.json[key].append(value)
         return len(self.json[key]) - 1
 
-    def add_array(self, array: NDArray[Any], target: int | None = None) -> int:
-        """Append an array to the buffer and return the index of its accessor."""
-        data = np.ascontiguousarray(array).tobytes()
+    def add_bytes(self, data: bytes, target: int | None = None) -> int:
+        """Append bytes to the buffer and return the index of their view."""
         view = {"buffer": 0, "byteOffset": len(self.buffer), "byteLength": len(data)}
         if target is not None:
             view["target"] = target
         self.buffer += data + bytes(-len(data) % 4)
+        return self.append("bufferViews", view)
+
+    def add_array(self, array: NDArray[Any], target: int | None = None) -> int:
+        """Append an array to the buffer and return the index of its accessor."""
         accessor = {
-            "bufferView": self.append("bufferViews", view),
+            "bufferView": self.add_bytes(np.ascontiguousarray(array).tobytes(), target),
             "componentType": _COMPONENTS[array.dtype.name],
             "count": len(array),
             "type": _SHAPES[array.shape[1:]],
@@ -127,12 +134,30 @@ class _Document:
             "_STD_MM": mesh.std_mm,
             "_VISIBLE": mesh.visible.astype(np.float32),
         }
+        if hand.vertex_colors_std is not None:
+            attributes["_COLOR_STD"] = hand.vertex_colors_std.astype(np.float32)
+        faces, material, texture = mesh.faces, 0, hand.uv_texture
+        if texture is not None:
+            attributes = {key: value[texture.vertices] for key, value in attributes.items()}
+            attributes["_COLOR"] = attributes.pop("COLOR_0")
+            attributes["TEXCOORD_0"] = texture.uv.astype(np.float32)
+            faces, material = texture.faces, self.add_textured_skin(texture)
         return {
             "attributes": {key: self.add_array(value, _VERTEX_BUFFER) for key, value in attributes.items()},
-            "indices": self.add_array(mesh.faces.astype(np.uint32).ravel(), _INDEX_BUFFER),
-            "material": 0,
+            "indices": self.add_array(faces.astype(np.uint32).ravel(), _INDEX_BUFFER),
+            "material": material,
             "mode": 4,
         }
+
+    def add_textured_skin(self, texture: UvTexture) -> int:
+        """Append a texture picture (PNG) and return the index of its material."""
+        png = io.BytesIO()
+        Image.fromarray(texture.pixels).save(png, "PNG")
+        view = self.add_bytes(png.getvalue())
+        image = self.append("images", {"bufferView": view, "mimeType": "image/png", "name": "skin"})
+        color = {"index": self.append("textures", {"source": image})}
+        shine = {**_MATERIAL["pbrMetallicRoughness"], "baseColorTexture": color}
+        return self.append("materials", {**_MATERIAL, "name": "textured skin", "pbrMetallicRoughness": shine})
 
     def add_skeleton(
         self, hand: HandReconstruction, name: str, global_matrices: Float[np.ndarray, "21 4 4"]

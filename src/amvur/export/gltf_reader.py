@@ -15,7 +15,7 @@ from amvur.export.gltf import GENERATOR
 from amvur.export.mesh import SceneMesh, srgb_from_linear
 
 _DTYPES = {5126: np.float32, 5125: np.uint32, 5121: np.uint8}
-_WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
 def read_glb(path: Path | str) -> list[SceneMesh]:
@@ -61,10 +61,12 @@ def _mesh(document: dict[str, Any], buffer: bytes, primitive: dict[str, Any]) ->
         return values if width == 1 else values.reshape(-1, width)
 
     attributes = {key: array(index) for key, index in primitive["attributes"].items()}
+    # a mesh with a texture picture keeps its vertex colors under a name that programs do not draw
+    colors = attributes["COLOR_0"] if "COLOR_0" in attributes else attributes["_COLOR"]
     return SceneMesh(
         vertices=attributes["POSITION"],
         faces=array(primitive["indices"]).reshape(-1, 3).astype(np.int64),
-        colors=srgb_from_linear(attributes["COLOR_0"]),
+        colors=srgb_from_linear(colors),
         std_mm=attributes["_STD_MM"],
         visible=attributes["_VISIBLE"] > 0.5,
     )

@@ -87,6 +87,7 @@ def _hand(hand: HandReconstruction, mesh: str | None) -> dict[str, Any]:
         "joints_2d_px": _numbers(hand.joints_2d, _PX),
         "joints_std_mm": _numbers(1000 * hand.joints_std, _MM),
         "vertices_std_mm": _numbers(1000 * hand.vertices_std, _MM),
+        **_texture(hand),
         "parameters": {
             "hand_model": parameters.hand_model,
             "global_orient": _numbers(parameters.global_orient, _RAD),
@@ -101,6 +102,12 @@ def _hand(hand: HandReconstruction, mesh: str | None) -> dict[str, Any]:
         },
         "mesh": mesh,
     }
+
+
+def _texture(hand: HandReconstruction) -> dict[str, Any]:
+    """Return what is known of the colors' uncertainty: nothing for sampled ones."""
+    std = hand.vertex_colors_std
+    return {} if std is None else {"vertex_colors_std": _numbers(std, 4)}
 
 
 def _numbers(array: NDArray[Any], decimals: int) -> Any:

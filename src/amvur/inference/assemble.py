@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,16 @@ from amvur.hand.model import HandMesh, HandModel
 from amvur.inference.calibration import Calibration
 from amvur.inference.camera import ASSUMED_CENTER_STD, ASSUMED_LOG_FOCAL_STD
 from amvur.inference.posterior import STD_SAMPLES, LaplacePosterior, aligned_std, draw_meshes
-from amvur.inference.texture import sample_vertex_colors
-from amvur.structures import Camera, HandDetection, HandParameters, HandReconstruction, RgbImage, Skeleton
+from amvur.inference.regressed_texture import Texture
+from amvur.structures import (
+    Camera,
+    HandDetection,
+    HandParameters,
+    HandReconstruction,
+    RgbImage,
+    Skeleton,
+    UvTexture,
+)
 
 UNSURE_STD_M = 0.009
 """Mean standard deviation above which a hand is called unsure: about one and a half times the usual."""
@@ -45,8 +54,12 @@ class FittedHand:
         return _MIRROR if self.posterior.side == "left" else np.ones(3)
 
 
+Texturing = Callable[..., tuple[Texture, UvTexture | None]]
+"""Image, vertices, faces, intrinsics and whether it is a left hand → its texture: see `texturing`."""
+
+
 def assemble(
-    fitted: FittedHand, image: RgbImage, camera: Camera, calibration: Calibration
+    fitted: FittedHand, image: RgbImage, camera: Camera, calibration: Calibration, texturing: Texturing
 ) -> HandReconstruction:
     """Build the reconstruction of one fitted hand in the displayed image's camera."""
     posterior, flip = fitted.posterior, fitted.flip
@@ -58,7 +71,7 @@ def assemble(
     faces = model.faces.cpu().numpy()
     faces = faces[:, ::-1].copy() if posterior.side == "left" else faces
     joints_2d = project(torch.as_tensor(joints).double(), torch.as_tensor(camera.intrinsics))
-    colors, visible = sample_vertex_colors(image, vertices, faces, camera.intrinsics)
+    texture, uv_texture = texturing(image, vertices, faces, camera.intrinsics, posterior.side == "left")
     detection = fitted.detection
     return HandReconstruction(
         side=posterior.side,
@@ -69,14 +82,16 @@ def assemble(
         faces=faces,
         joints=joints,
         joints_2d=joints_2d.numpy().astype(np.float32),
-        vertex_colors=colors,
-        visible=visible,
+        vertex_colors=texture.colors,
+        visible=texture.visible,
         vertices_std=vertices_std,
         joints_std=joints_std,
         parameters=_parameters(fitted, camera),
         skeleton=_skeleton(mesh, model, flip),
         posterior=posterior,
         warnings=_warnings(fitted, joints_std),
+        vertex_colors_std=texture.std,
+        uv_texture=uv_texture,
     )
 
 

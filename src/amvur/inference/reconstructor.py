@@ -26,6 +26,7 @@ from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start
 from amvur.inference.fit import best_of_starts, fit
 from amvur.inference.network_evidence import NetworkView, add_network
 from amvur.inference.posterior import LaplacePosterior, square_root_covariance
+from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
 from amvur.threads import one_thread
@@ -41,7 +42,9 @@ class Reconstructor:
     of a `.task` file, `"none"` (boxes or detections must then be given) or an object with `detect`;
     `checkpoint` is `"none"` (no network: hands are fitted to the detector's joints), `"default"` (the one
     shipped with the package; without one as `"none"`), a checkpoint's folder or a `TrainedNetwork`;
-    `device` is `"auto"`, `"cpu"` or `"cuda"`.
+    `device` is `"auto"`, `"cpu"` or `"cuda"`; `texture` is `"regressed"` (by the shipped texture head),
+    `"sampled"` (colors of the picture, completed over the surface), `"auto"` (regressed for the open hand) or
+    a folder with a texture head; with `uv_texture_px` every hand also gets a texture picture of that size.
 
     Raises `ModelFileError`, `DetectorError` or `InputError` when one of them cannot be used.
     """
@@ -53,6 +56,8 @@ class Reconstructor:
         detector: str | Detector = "mediapipe",
         checkpoint: str | Path | TrainedNetwork = "none",
         device: str = "auto",
+        texture: str | Path = "auto",
+        uv_texture_px: int | None = None,
     ) -> None:
         """Load hand model and network at once and the detector at its first use."""
         self.detector = make_detector(detector)
@@ -61,6 +66,7 @@ class Reconstructor:
         arrays = load_hand_model(hand_model, "right")
         self.model = HandModel(arrays, torch.float64)
         self._mesh_model = HandModel(arrays, torch.float32).to(self.device)
+        self._texturing = make_texturing(texture, self._mesh_model, uv_texture_px)
         self.prior = make_prior(self.model)
         self.trained = load_trained(checkpoint, self.device)
         self.calibrations = load_calibrations()
@@ -99,7 +105,10 @@ class Reconstructor:
         views = None if self.trained is None else self.trained.look(image, detections)
         with one_thread(len(detections) < MANY_HANDS):
             fitted = self.fit(detections, camera, width, views)
-            hands = [assemble(hand, image, camera, self.calibrations.of(hand.by_network)) for hand in fitted]
+            hands = [
+                assemble(hand, image, camera, self.calibrations.of(hand.by_network), self._texturing)
+                for hand in fitted
+            ]
         return sorted(hands, key=lambda hand: -hand.score)
 
     def fit(

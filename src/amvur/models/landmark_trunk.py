@@ -67,7 +67,11 @@ class LandmarkTrunk(nn.Module):
             else:
                 self.register_buffer(name, values, persistent=False)
         with torch.no_grad():
-            pooled, neck, shallow = self(torch.zeros(1, 3, self.size_px, self.size_px))
+            known = self._known(self._start, torch.zeros(1, 3, self.size_px, self.size_px), steps)
+        pooled, neck, shallow = known[self._end].mean((2, 3)), known[self._neck], known[self._shallow]
+        last = {known[s.output].shape[-1]: s.output for s in steps if s.kind == "add"}
+        self._levels = (self._shallow, *(last[self.size_px // stride] for stride in (4, 8, 16)))
+        self.level_widths = tuple(known[level].shape[1] for level in self._levels)
         self.width, self.neck_width, self.shallow_width = pooled.shape[1], neck.shape[1], shallow.shape[1]
 
     def forward(
@@ -82,17 +86,30 @@ class LandmarkTrunk(nn.Module):
         self, images: Float[Tensor, "B 3 S S"]
     ) -> tuple[Float[Tensor, "B M i j"], Float[Tensor, "B C H W"]]:
         """Return the map behind the part that is always frozen, and the first block's."""
-        known = {self._start: images.contiguous(memory_format=torch.channels_last)}
-        for step in self._steps[:_FROZEN_STEPS]:
-            known[step.output] = self._run(step, known)
+        known = self._known(self._start, images, self._steps[:_FROZEN_STEPS])
         return known[self._cut], known[self._shallow]
 
     def late(self, middle: Float[Tensor, "B M i j"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B E h w"]]:
         """Return pooled feature and last residual map of what `early` saw."""
-        known = {self._cut: middle.contiguous(memory_format=torch.channels_last)}
-        for step in self._steps[_FROZEN_STEPS:]:
-            known[step.output] = self._run(step, known)
+        known = self._known(self._cut, middle, self._steps[_FROZEN_STEPS:])
         return known[self._end].mean((2, 3)), known[self._neck]
+
+    def pyramid(
+        self, images: Float[Tensor, "B 3 S S"]
+    ) -> tuple[Float[Tensor, "B D"], tuple[Float[Tensor, "B _ _ _"], ...]]:
+        """Return the pooled feature and the maps at strides 2, 4, 8 and 16 of RGB pictures in [0, 1].
+
+        Stride 2 is the first block's map; the others are the last residual maps of their size.
+        """
+        known = self._known(self._start, images, self._steps)
+        return known[self._end].mean((2, 3)), tuple(known[level] for level in self._levels)
+
+    def _known(self, start: int, values: Float[Tensor, "B _ _ _"], steps: list[_Step]) -> dict[int, Tensor]:
+        """Run operators on a map; return every map by the place of its tensor."""
+        known = {start: values.contiguous(memory_format=torch.channels_last)}
+        for step in steps:
+            known[step.output] = self._run(step, known)
+        return known
 
     def _run(self, step: _Step, known: dict[int, Tensor]) -> Tensor:
         if step.kind == "add":

@@ -1,0 +1,212 @@
+"""Hands to texture, the ways to texture them, and how their renderings are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from scipy import sparse
+from scipy.sparse.linalg import lsqr
+from skimage.metrics import structural_similarity
+
+from amvur.checkpoint import load_checkpoint
+from amvur.data.synthetic.benchmark_set import BenchmarkSet
+from amvur.geometry.cameras import project
+from amvur.hand.loading import load_hand_model
+from amvur.hand.model import HandModel
+from amvur.inference.regressed_texture import Texture, load_regressor, pixel_equations, settle
+from amvur.inference.texture import sample_vertex_colors
+from amvur.inference.vertex_evidence import HandView, look_at_hand, skin_raster
+from amvur.models.texture import GlobalColors
+
+STORED = (
+    "images", "intrinsics", "vertices", "global_orient", "hand_pose", "betas", "transl", "vertex_colors",
+    "unoccluded_vertices", "mask", "is_left", "occlusion",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """One hand in a picture: mesh (m, camera frame), camera (px), and the truth where it is known."""
+
+    image: np.ndarray
+    vertices: np.ndarray
+    faces: np.ndarray
+    intrinsics: np.ndarray
+    left: bool
+    occlusion: float = float("nan")
+    colors: np.ndarray | None = None
+    shown: np.ndarray | None = None
+    mask: np.ndarray | None = None
+
+    @property
+    def view(self) -> HandView | None:
+        """The hand as the texture head sees it."""
+        return look_at_hand(self.image, self.vertices, self.faces, self.intrinsics, self.left)
+
+
+def benchmark_data(count: int, cache: Path | None) -> dict[str, torch.Tensor]:
+    """Return the first pictures of synth-v1 with their labels, rendered once."""
+    if cache is not None and cache.exists():
+        return {name: tensor[:count] for name, tensor in load_file(cache).items()}
+    source, rows = BenchmarkSet(), []
+    for first in range(0, count, 16):
+        batch, _ = source.named_samples(range(first, min(first + 16, count)))
+        rows.append({name: getattr(batch, name) for name in STORED})
+    data = {name: torch.cat([row[name] for row in rows]).contiguous() for name in STORED}
+    if cache is not None:
+        save_file(data, cache)
+    return data
+
+
+class SyntheticCases:
+    """Pictures of synth-v1 with true meshes or with meshes as wrong as a fit's."""
+
+    def __init__(self, data: dict[str, torch.Tensor], errors: bool, seed: int = 5) -> None:
+        """Pose the hand models by the labels."""
+        self.data, self.errors = data, errors
+        self.models = {left: HandModel(load_hand_model("open", side)) for left, side in SIDES.items()}
+        self.generator = torch.Generator().manual_seed(seed)
+        self.errors_px: list[float] = []
+
+    def __iter__(self) -> Any:
+        """Yield cases."""
+        for i in range(len(self.data["betas"])):
+            row = {name: tensor[i : i + 1] for name, tensor in self.data.items()}
+            left = bool(row["is_left"])
+            model = self.models[left]
+            vertices = self._wrong(row, model) if self.errors else row["vertices"]
+            yield Case(
+                row["images"][0].numpy(),
+                vertices[0].numpy(),
+                model.faces.numpy(),
+                row["intrinsics"][0].double().numpy(),
+                left,
+                float(row["occlusion"]),
+                row["vertex_colors"][0].float().numpy(),
+                row["unoccluded_vertices"][0].numpy(),
+                row["mask"][0].numpy(),
+            )
+
+    def _wrong(self, row: dict[str, torch.Tensor], model: HandModel) -> torch.Tensor:
+        """Return a mesh with errors of pose, size and place."""
+
+        def moved(name: str, std: float) -> torch.Tensor:
+            return row[name] + std * torch.randn(row[name].shape, generator=self.generator)
+
+        pixel = row["transl"][:, 2:] / row["intrinsics"][:, 0, :1]
+        shift = 2.0 * pixel * torch.randn(1, 3, generator=self.generator) * torch.tensor([1.0, 1.0, 0.0])
+        mesh = model(
+            moved("global_orient", 0.04), moved("hand_pose", 0.05), moved("betas", 0.4), row["transl"] + shift
+        )
+        moved_px = project(mesh.vertices, row["intrinsics"]) - project(row["vertices"], row["intrinsics"])
+        self.errors_px.append(float(torch.linalg.vector_norm(moved_px, dim=-1).mean()) * 256 / 224)
+        return mesh.vertices
+
+
+SIDES = {False: "right", True: "left"}
+
+
+class Ways:
+    """The ways to color a hand: ours, the head's word alone, sampling, one mean color, the baseline."""
+
+    def __init__(self, checkpoint: Path, baseline: Path | None) -> None:
+        """Load the texture head and, if there is one, the perceptron on the global feature."""
+        self.regressor = load_regressor(checkpoint, HandModel(load_hand_model("open")))
+        self.baseline = None if baseline is None else load_baseline(baseline)
+
+    @torch.inference_mode()
+    def __call__(self, case: Case) -> tuple[dict[str, np.ndarray], Texture]:
+        """Return colors by name, and our texture with its uncertainty."""
+        sampled, visible = sample_vertex_colors(*mesh_of(case))
+        mean = sampled[visible].mean(0) if visible.any() else sampled.mean(0)
+        found = {"sampled": sampled, "mean color": np.tile(mean, (len(sampled), 1))}
+        view = case.view
+        if view is None or not view.visible.any():
+            texture = self.regressor(*mesh_of(case), case.left)
+            return {"ours": texture.colors, "head alone": texture.colors, **found}, texture
+        word = self.regressor.regress(view)
+        texture = settle(view, word)
+        found = {"ours": texture.colors, "head alone": word.loc[0].numpy(), **found}
+        if self.baseline is not None:
+            pooled = self.regressor.trunk.pyramid(view.image)[0]
+            found["global feature"] = self.baseline(pooled)[0].numpy()
+        return found, texture
+
+
+def mesh_of(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return picture, vertices, faces and intrinsics."""
+    return case.image, case.vertices, case.faces, case.intrinsics
+
+
+def load_baseline(folder: Path) -> GlobalColors:
+    """Return the perceptron on the global feature."""
+    settings, state, _ = load_checkpoint(folder)
+    network = GlobalColors(**settings)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Where renderings are scored: the interpolation of a mesh at N pixels of skin, in a picture."""
+
+    interpolation: sparse.csr_array
+    pixels: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    image: np.ndarray
+
+    def bound(self) -> np.ndarray:
+        """The colors that render closest to the picture: linear least squares, clipped to [0, 1]."""
+        solve = [
+            lsqr(self.interpolation, self.pixels[:, c], iter_lim=300, atol=1e-8, btol=1e-8)[0]
+            for c in range(3)
+        ]
+        return np.stack(solve, -1).clip(0, 1)
+
+    def scores(self, colors: np.ndarray) -> dict[str, float]:
+        """PSNR (dB) and SSIM on the skin, and over the picture with everything else copied."""
+        picture = self.image.copy()
+        picture[self.rows, self.columns] = self.interpolation @ colors
+        error = np.square(picture - self.image).mean(-1)
+        _, similarity = structural_similarity(self.image, picture, channel_axis=-1, data_range=1.0, full=True)
+        skin = (self.rows, self.columns)
+        return {
+            "psnr": -10 * np.log10(max(error[skin].mean(), 1e-10)),
+            "ssim": similarity.mean(-1)[skin].mean(),
+            "psnr_whole": -10 * np.log10(max(error.mean(), 1e-10)),
+            "ssim_whole": similarity.mean(),
+        }
+
+
+def whole_picture(case: Case) -> Canvas | None:
+    """Score in the picture itself, where the mesh covers pixels that show the hand."""
+    mesh = torch.from_numpy(case.vertices).float()[None]
+    triangles = torch.from_numpy(np.ascontiguousarray(case.faces)).long()
+    camera = torch.from_numpy(case.intrinsics).float()[None]
+    raster = skin_raster(mesh, triangles, camera, case.image.shape[0])
+    shows = raster.mask[0].numpy() & case.mask
+    rows, columns = shows.nonzero()
+    if len(rows) < 50:
+        return None
+    corners = case.faces[raster.pix_to_face[0].numpy()[rows, columns]]
+    weights = raster.bary_coords[0].numpy()[rows, columns].astype(np.float64)
+    starts = np.arange(len(rows) + 1) * 3
+    matrix = sparse.csr_array((weights.ravel(), corners.ravel(), starts), (len(rows), len(case.vertices)))
+    image = case.image / 255
+    return Canvas(matrix, image[rows, columns], rows, columns, image)
+
+
+def crop_of_photo(case: Case) -> Canvas | None:
+    """Score in a crop of 224 pixels about the hand, where the mesh covers it (objects are not known)."""
+    view = case.view
+    if view is None or not view.raster.mask.any():
+        return None
+    matrix, pixels = pixel_equations(view)
+    rows, columns = view.raster.mask[0].numpy().nonzero()
+    return Canvas(matrix, pixels, rows, columns, view.image[0].permute(1, 2, 0).double().numpy())

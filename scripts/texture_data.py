@@ -1,0 +1,167 @@
+"""What a texture head learns from: evidence at vertices of synthetic hands, with labels."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from amvur.hand.loading import load_hand_model
+from amvur.hand.model import HandModel
+from amvur.inference.vertex_evidence import HandView, look_at_hand, vertex_evidence
+from amvur.models.landmark_trunk import LandmarkTrunk
+from amvur.models.texture import VertexEvidence
+
+SEED = 17
+PIXELS = 768
+"""Pixels of skin kept of every picture, for the loss on the rendered picture."""
+POSE_STD, TURN_STD, SHAPE_STD, SHIFT_PX, DEPTH_STD, EXACT = 0.06, 0.05, 0.5, 2.5, 0.02, 0.2
+"""Largest errors of the meshes (one sigma); each picture has a share of them, a fifth none."""
+NAMES = ("images", "intrinsics", "global_orient", "hand_pose", "betas", "transl")
+
+
+def with_errors(labels: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """Return parameters with errors like a fit's: up to a few pixels in the picture."""
+    count = len(labels["betas"])
+    share = torch.rand(count, 1, generator=generator)
+    share = torch.where(torch.rand(count, 1, generator=generator) < EXACT, 0.0, share)
+
+    def moved(name: str, std: float) -> Tensor:
+        value = labels[name]
+        return value + share * std * torch.randn(value.shape, generator=generator)
+
+    depth, focal = labels["transl"][:, 2:], labels["intrinsics"][:, 0, :1]
+    shift = share * SHIFT_PX * depth / focal * torch.randn(count, 2, generator=generator)
+    farther = share * DEPTH_STD * depth * torch.randn(count, 1, generator=generator)
+    return {
+        "global_orient": moved("global_orient", TURN_STD),
+        "hand_pose": moved("hand_pose", POSE_STD),
+        "betas": moved("betas", SHAPE_STD),
+        "transl": labels["transl"] * (1 + farther / depth) + torch.cat([shift, torch.zeros(count, 1)], 1),
+    }
+
+
+def features(args: argparse.Namespace) -> None:
+    """Write evidence and labels of shards of pictures."""
+    hand, trunk = HandModel(load_hand_model("open")), LandmarkTrunk()
+    shards = sorted((args.work / "pool").glob("*.safetensors"))[: args.shards]
+    for shard in shards[args.part :: args.parts]:
+        path = args.texture / f"{shard.stem}.safetensors"
+        if path.exists():
+            continue
+        generator = torch.Generator().manual_seed(SEED + int(shard.stem))
+        stored = load_file(shard)
+        count = args.held_out if int(shard.stem) < 2 else len(stored["betas"])
+        labels = {name: tensor[:count] for name, tensor in stored.items()}
+        parameters = with_errors(labels, generator)
+        with torch.no_grad():
+            vertices = hand(*(parameters[n] for n in NAMES[2:])).vertices
+        rows = [
+            row
+            for i in range(count)
+            if (row := one_picture({n: t[i] for n, t in labels.items()}, vertices[i], hand, trunk, generator))
+        ]
+        write({n: torch.stack([row[n] for row in rows]) for n in rows[0]}, path)
+
+
+def one_picture(
+    label: dict[str, Tensor],
+    vertices: Tensor,
+    hand: HandModel,
+    trunk: LandmarkTrunk,
+    generator: torch.Generator,
+) -> dict[str, Tensor] | None:
+    """Return what is stored of one picture; None where its mesh, with errors, is not in it."""
+    camera = label["intrinsics"]
+    view = look_at_hand(label["images"].numpy(), vertices.numpy(), hand.faces.numpy(), camera.numpy())
+    if view is None or not view.raster.mask.any():
+        return None
+    evidence = vertex_evidence(view, hand.v_template, trunk)
+    count = len(vertices)
+    return {
+        "features": evidence.features[0].half(),
+        "colors": (evidence.colors[0] * 255).round().to(torch.uint8),
+        "visible": evidence.visible[0],
+        "pooled": evidence.pooled[0].half(),
+        "truth": label["vertex_colors"],
+        "shown": bits(label["unoccluded_vertices"], count),
+        **skin_pixels(view, bits(label["mask"], label["images"].shape[0] ** 2), generator),
+    }
+
+
+def bits(packed: Tensor, count: int) -> Tensor:
+    """Return packed bits as booleans."""
+    return torch.from_numpy(np.unpackbits(packed.numpy())[:count].astype(bool))
+
+
+def skin_pixels(view: HandView, mask: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return some pixels that show the hand: corners and weights in the mesh, and the picture's color.
+
+    Where fewer are in sight they are repeated; where none is, their weights are 0.
+    """
+    y, x = view.raster.mask[0].nonzero(as_tuple=True)
+    side = int(len(mask) ** 0.5)
+    places = view.crop.invert_points(torch.stack([x, y], 1).double().numpy() + 0.5)
+    column, row = np.floor(places).astype(int).T
+    inside = (column >= 0) & (row >= 0) & (column < side) & (row < side)
+    shows = inside & mask.view(side, side).numpy()[row.clip(0, side - 1), column.clip(0, side - 1)]
+    chosen = torch.from_numpy(np.flatnonzero(shows))
+    usable = len(chosen) > 0
+    chosen = chosen if usable else torch.arange(len(x))
+    chosen = chosen[torch.randint(len(chosen), (PIXELS,), generator=generator)]
+    y, x = y[chosen], x[chosen]
+    return {
+        "corners": view.faces[view.raster.pix_to_face[0, y, x]].to(torch.int16),
+        "weights": (view.raster.bary_coords[0, y, x] * usable).half(),
+        "pixels": (view.image[0, :, y, x].T * 255).round().to(torch.uint8),
+    }
+
+
+def write(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file({n: t.contiguous() for n, t in tensors.items()}, staged)
+    os.replace(staged, path)
+    print(path.name, time.strftime("%H:%M:%S"), flush=True)
+
+
+class Stored:
+    """Evidence and labels in memory."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        """Read shards."""
+        shards = [load_file(path) for path in paths]
+        self.tensors = {name: torch.cat([s.pop(name) for s in shards]) for name in list(shards[0])}
+
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
+        return len(self.tensors["pooled"])
+
+    def __getitem__(self, rows: Tensor | slice) -> Sample:
+        """Return some pictures."""
+        part = {name: tensor[rows] for name, tensor in self.tensors.items()}
+        evidence = VertexEvidence(
+            part["features"].float(), part["colors"] / 255, part["visible"], part["pooled"].float()
+        )
+        weights, corners = part["weights"].float(), part["corners"].long()
+        return Sample(evidence, part["truth"] / 255, part["shown"], corners, weights, part["pixels"] / 255)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Evidence with labels: true colors, which vertices the picture shows, pixels of skin."""
+
+    evidence: VertexEvidence
+    truth: Tensor
+    shown: Tensor
+    corners: Tensor
+    weights: Tensor
+    pixels: Tensor

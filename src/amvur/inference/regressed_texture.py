@@ -1,0 +1,192 @@
+"""Vertex colors by the trained head, made sharp by the photograph where it shows the skin.
+
+The head says what color every vertex has, how sure that is, and which vertices an object hides. Its word is
+a prior; pixels of seen skin are evidence of the colors through the renderer's own interpolation (eq. 12 as
+a likelihood). Both are Gaussian, so the most probable colors solve one sparse linear system.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Float64, Int
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from amvur.checkpoint import load_checkpoint, load_weights
+from amvur.errors import ModelFileError
+from amvur.hand.model import HandModel
+from amvur.inference.texture import sample_vertex_colors
+from amvur.inference.vertex_evidence import HandView, look_at_hand, vertex_evidence
+from amvur.models.landmark_trunk import LandmarkTrunk
+from amvur.models.texture import TextureConfig, TextureHead, VertexColors
+from amvur.structures import RgbImage
+
+PIXEL_STD = 0.02
+"""What a pixel of skin differs from the mesh's interpolated colors by: noise, and detail between vertices."""
+_WIDER, _DETAIL = 3.0, 0.05
+"""Skin's colors about the head's word, for telling it from objects: its standard deviation times the first,
+and what rings, nails and creases add."""
+_SUREST = 0.98
+_STATED = 1.1
+"""The head's deviations times this held 90 % of held-out colors: `scripts/train_texture.py choose`."""
+_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Texture:
+    """Colors of V vertices: sRGB in [0, 1], their standard deviation per channel, and what shows.
+
+    `visible` marks vertices that face the camera before other parts of the hand, inside the photograph;
+    `seen` is the probability that the photograph shows their skin, objects considered (0 for the others).
+    `std` is None for sampled colors.
+    """
+
+    colors: Float32[NDArray[Any], "V 3"]
+    visible: Bool[NDArray[Any], "V"]
+    std: Float32[NDArray[Any], "V"] | None = None
+    seen: Float32[NDArray[Any], "V"] | None = None
+
+
+class TextureRegressor:
+    """A trained texture head with all it needs, for any mesh of one hand model."""
+
+    def __init__(self, head: TextureHead, model: HandModel, trunk: LandmarkTrunk | None = None) -> None:
+        """Take a head for meshes of `model`; raises `ModelFileError` without mediapipe's network."""
+        self.head = head.eval().requires_grad_(False)
+        self.template = model.v_template.detach().cpu().float()
+        self.trunk = trunk or LandmarkTrunk()
+
+    def __call__(
+        self,
+        image: RgbImage,
+        vertices: Float[NDArray[Any], "V 3"],
+        faces: Int[NDArray[Any], "F 3"],
+        intrinsics: Float[NDArray[Any], "3 3"],
+        left: bool = False,
+    ) -> Texture:
+        """Return the texture of one hand; a hand outside of the picture gets what sampling gives it.
+
+        `vertices` in metres in the camera's frame (OpenCV axes), `faces` counter-clockwise from outside,
+        `intrinsics` in pixels of `image`.
+        """
+        view = look_at_hand(image, vertices, faces, intrinsics, left)
+        if view is None or not view.visible.any():
+            return Texture(*sample_vertex_colors(image, vertices, faces, intrinsics))
+        return settle(view, self.regress(view))
+
+    @torch.inference_mode()
+    def regress(self, view: HandView) -> VertexColors:
+        """Return the head's own word on a hand, before the photograph's pixels are asked."""
+        evidence = vertex_evidence(view, self.template, self.trunk)
+        # keys that the rasteriser does not see have no weight
+        word: VertexColors = self.head(evidence, keys=view.visible[0].nonzero().T)
+        return word
+
+
+def settle(view: HandView, word: VertexColors) -> Texture:
+    """Return the texture of a view: the head's word on it, fitted to the photograph where that shows skin.
+
+    The expected color: the fitted one with the probability that the vertex is seen, else the head's. What the
+    photograph moved a color by counts as uncertainty too: a mesh that is a few pixels off moves it wrongly.
+    """
+    seen = word.visibility_logit[0].sigmoid() * view.visible[0]
+    own, share = word.loc[0].double().numpy(), seen.double().numpy()[:, None]
+    colors = own + share * (fit_to_photo(view, word, seen) - own)
+    moved = np.sqrt(np.square(colors - own).mean(1))
+    std = np.hypot(_STATED * word.scale[0].double().numpy(), moved).astype(np.float32)
+    return Texture(colors.astype(np.float32), view.visible[0].numpy(), std, seen.numpy())
+
+
+def fit_to_photo(
+    view: HandView, prior: VertexColors, seen: Float[Tensor, "V"], pixel_std: float = PIXEL_STD
+) -> Float64[NDArray[Any], "V 3"]:
+    """Return the most probable colors under the head's Gaussians and the pixels of seen skin, in [0, 1]."""
+    interpolation, pixels = pixel_equations(view)
+    mean, scale = prior.loc[0].double().numpy(), prior.scale[0].double().numpy()
+    shown = interpolation @ seen.double().numpy()
+    skin = skin_probability(pixels, interpolation @ mean, interpolation @ scale, shown)
+    weighted = sparse.diags_array(skin / pixel_std**2) @ interpolation
+    precision = sparse.diags_array(scale**-2)
+    system = (interpolation.T @ weighted + precision).tocsr()
+    right = weighted.T @ pixels + precision @ mean
+    return conjugate_gradients(system, right, mean).clip(0, 1)
+
+
+def skin_probability(
+    pixels: Float64[NDArray[Any], "N 3"],
+    mean: Float64[NDArray[Any], "N 3"],
+    std: Float64[NDArray[Any], "N"],
+    shown: Float64[NDArray[Any], "N"],
+) -> Float64[NDArray[Any], "N"]:
+    """Return the probability that pixels show the hand's skin and not something before or beside it.
+
+    Bayes: skin has a Gaussian of colors about the head's word `mean`, wider than the stated `std`; anything
+    else may have any color, and `shown` is what is believed before the color is looked at. Objects stay off
+    the hand, as does what a mesh that is a few pixels off lays over the background.
+    """
+    spread = np.hypot(_WIDER * std, _DETAIL)
+    distance = np.square(pixels - mean).sum(1) / spread**2
+    density = np.exp(-0.5 * distance) / (np.sqrt(2 * np.pi) * spread) ** 3
+    before = shown.clip(0, _SUREST)
+    skin: Float64[NDArray[Any], "N"] = before * density / (before * density + 1 - before)
+    return skin
+
+
+def pixel_equations(view: HandView) -> tuple[sparse.csr_array, Float64[NDArray[Any], "N 3"]]:
+    """Return the barycentric interpolation (N pixels × V vertices) of a view, and its pixels' colors."""
+    y, x = view.raster.mask[0].nonzero(as_tuple=True)
+    corners = view.faces[view.raster.pix_to_face[0, y, x]].numpy()
+    weights = view.raster.bary_coords[0, y, x].double().numpy()
+    rows = np.arange(len(corners) + 1) * 3
+    shape = (len(corners), view.vertices.shape[1])
+    matrix = sparse.csr_array((weights.ravel(), corners.ravel(), rows), shape=shape)
+    return matrix, view.image[0][:, y, x].T.double().numpy()
+
+
+def conjugate_gradients(
+    system: sparse.csr_array,
+    right: Float64[NDArray[Any], "V C"],
+    start: Float64[NDArray[Any], "V C"],
+    steps: int = _STEPS,
+) -> Float64[NDArray[Any], "V C"]:
+    """Take Jacobi-preconditioned conjugate gradient steps for all columns at once."""
+    inverse = 1 / system.diagonal()[:, None]
+    x, residual = start, right - system @ start
+    direction = scaled = inverse * residual
+    power = (residual * scaled).sum(0)
+    for _ in range(steps):
+        image = system @ direction
+        step = power / np.maximum((direction * image).sum(0), 1e-300)
+        x, residual = x + step * direction, residual - step * image
+        scaled = inverse * residual
+        previous, power = power, (residual * scaled).sum(0)
+        direction = scaled + power / np.maximum(previous, 1e-300) * direction
+    return x
+
+
+def default_texture() -> Path | None:
+    """Return the folder of the texture head that ships with the package, None if there is none."""
+    folder = Path(str(files("amvur"))) / "assets" / "texture"
+    return folder if (folder / "config.json").is_file() else None
+
+
+def load_regressor(folder: Path, model: HandModel) -> TextureRegressor:
+    """Return the texture head in a checkpoint folder; raises `ModelFileError` if it cannot be used."""
+    settings, state, _ = load_checkpoint(folder)
+    trunk = LandmarkTrunk()
+    try:
+        head = TextureHead(TextureConfig(**settings))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(
+            f"The checkpoint {folder} describes no texture head that this version of amvur knows ({error}). "
+            "Use the version that wrote it, or sampled texture."
+        ) from error
+    load_weights(head, state, folder)
+    return TextureRegressor(head, model, trunk)

@@ -1,0 +1,80 @@
+"""Which way a hand gets its texture: sampled or regressed, with or without a texture picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from amvur.errors import InputError, ModelFileError
+from amvur.hand.loading import OPEN_HAND
+from amvur.hand.model import HandModel
+from amvur.hand.texture_coordinates import TextureCoordinates, load_texture_coordinates
+from amvur.inference.regressed_texture import Texture, TextureRegressor, default_texture, load_regressor
+from amvur.inference.texture import sample_vertex_colors
+from amvur.inference.uv_texture import bake
+from amvur.structures import RgbImage, Side, UvTexture
+
+_MIN_UV_PX, _MAX_UV_PX = 16, 8192
+
+
+@dataclass(frozen=True)
+class Texturing:
+    """Photograph and mesh → texture; `regressor` None samples, `atlases` (left, right) ask for a picture."""
+
+    regressor: TextureRegressor | None
+    atlases: dict[Side, TextureCoordinates] | None = None
+    uv_px: int = 0
+
+    def __call__(
+        self,
+        image: RgbImage,
+        vertices: Float[NDArray[Any], "V 3"],
+        faces: Int[NDArray[Any], "F 3"],
+        intrinsics: Float[NDArray[Any], "3 3"],
+        left: bool = False,
+    ) -> tuple[Texture, UvTexture | None]:
+        """Return a hand's texture; arguments as of `TextureRegressor`."""
+        if self.regressor is None:
+            texture = Texture(*sample_vertex_colors(image, vertices, faces, intrinsics))
+        else:
+            texture = self.regressor(image, vertices, faces, intrinsics, left)
+        if self.atlases is None:
+            return texture, None
+        atlas = self.atlases["left" if left else "right"]
+        return texture, bake(image, vertices, faces, intrinsics, left, texture, atlas, self.uv_px)
+
+
+def make_texturing(choice: str | Path, model: HandModel, uv_px: int | None = None) -> Texturing:
+    """Return the texturing behind "auto", "sampled", "regressed" or the folder of a texture head.
+
+    "auto" is regressed for the open hand if the package has a texture head, else sampled. Raises `InputError`
+    for a texture picture of a wrong size or of a hand model without an atlas, and `ModelFileError` where a
+    head is not there or cannot be used.
+    """
+    atlases: dict[Side, TextureCoordinates] | None = None
+    if uv_px is not None:
+        if not _MIN_UV_PX <= uv_px <= _MAX_UV_PX:
+            raise InputError(
+                f"A texture picture must have {_MIN_UV_PX} to {_MAX_UV_PX} pixels a side, found {uv_px}."
+            )
+        atlases = {side: load_texture_coordinates(model.name, side) for side in ("left", "right")}
+    return Texturing(_regressor(choice, model), atlases, uv_px or 0)
+
+
+def _regressor(choice: str | Path, model: HandModel) -> TextureRegressor | None:
+    """Return the texture head of a choice, None for sampling."""
+    if choice not in ("auto", "sampled", "regressed"):
+        return load_regressor(Path(choice), model)
+    shipped = default_texture()
+    if choice == "sampled" or (choice == "auto" and (shipped is None or model.name != OPEN_HAND)):
+        return None
+    if shipped is None:
+        raise ModelFileError(
+            "This installation has no texture head, which texture 'regressed' needs. Reinstall amvur, or use "
+            "texture 'sampled'."
+        )
+    return load_regressor(shipped, model)

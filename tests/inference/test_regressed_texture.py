@@ -1,0 +1,217 @@
+"""Texture by a head and a photograph: evidence at vertices, the fit against a dense solution, mirror images."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+
+from amvur.checkpoint import save_checkpoint
+from amvur.errors import InputError, ModelFileError
+from amvur.hand.loading import load_hand_model
+from amvur.hand.model import HandModel
+from amvur.inference.regressed_texture import (
+    TextureRegressor,
+    conjugate_gradients,
+    default_texture,
+    fit_to_photo,
+    load_regressor,
+    pixel_equations,
+    skin_probability,
+)
+from amvur.inference.texture import SKIN_COLOR
+from amvur.inference.texturing import make_texturing
+from amvur.inference.vertex_evidence import feature_width, look_at_hand, vertex_evidence
+from amvur.models.landmark_trunk import LandmarkTrunk
+from amvur.models.texture import TextureConfig, TextureHead, VertexColors
+
+CAMERA = np.array([[420.0, 0, 160], [0, 420.0, 120], [0, 0, 1]])
+SIZE = (240, 320)
+
+
+@cache
+def model():
+    return HandModel(load_hand_model("open"))
+
+
+@cache
+def trunk():
+    return LandmarkTrunk()
+
+
+def posed():
+    """An open right hand, its back to the camera, in the middle of the picture."""
+    turn, pose = torch.tensor([[0.3, 0.5, 1.2]]), torch.full((1, 45), 0.05)
+    mesh = model()(turn, pose, torch.zeros(1, 10), torch.tensor([[-0.004, 0.076, 0.45]]))
+    return mesh.vertices[0].numpy(), model().faces.numpy()
+
+
+def gradient_picture():
+    """Red grows to the right, green downward, one step of 255 in `SCALE` pixels."""
+    y, x = np.mgrid[0 : SIZE[0], 0 : SIZE[1]] + 0.5
+    return np.stack([x * 0.75, y, 100 + 0 * x], -1).round().astype(np.uint8)
+
+
+@cache
+def regressor(seed=3):
+    torch.manual_seed(seed)
+    head = TextureHead(TextureConfig(feature_width(trunk()), trunk().width, hidden=16))
+    torch.nn.init.normal_(head.read_out.last.weight, std=0.2)
+    return TextureRegressor(head, model(), trunk())
+
+
+def test_evidence_is_the_picture_at_the_projected_vertices():
+    vertices, faces = posed()
+    view = look_at_hand(gradient_picture(), vertices, faces, CAMERA)
+    evidence = vertex_evidence(view, model().v_template, trunk())
+    assert evidence.features.shape == (1, len(vertices), feature_width(trunk()))
+    places = vertices @ CAMERA.T
+    places = places[:, :2] / places[:, 2:]
+    wanted = np.column_stack([places[:, 0] * 0.75, places[:, 1]]) / 255
+    assert np.abs(evidence.colors[0, :, :2].numpy() - wanted).max() < 0.006
+    normals = np.linalg.norm(
+        evidence.features[0, :, -8:-5].numpy(), axis=1
+    )  # of 14 numbers, after 6 coordinates
+    np.testing.assert_allclose(normals, 1, atol=1e-4)
+    assert evidence.visible.float().mean() == pytest.approx(0.5, abs=0.15)
+
+
+def test_the_fit_is_the_dense_solution_of_the_normal_equations():
+    vertices, faces = posed()
+    view = look_at_hand(gradient_picture(), vertices, faces, CAMERA)
+    rng = np.random.default_rng(0)
+    count = len(vertices)
+    prior = VertexColors(
+        torch.from_numpy(rng.uniform(0.2, 0.8, (1, count, 3))).float(),
+        torch.from_numpy(rng.uniform(0.03, 0.2, (1, count))).float(),
+        torch.zeros(1, count),
+    )
+    seen = torch.from_numpy(rng.uniform(0, 1, count)).float()
+    matrix, pixels = pixel_equations(view)
+    dense = matrix.toarray()
+    spread = np.sqrt(9 * (matrix @ prior.scale[0].double().numpy()) ** 2 + 0.05**2)
+    skin = norm(matrix @ prior.loc[0].double().numpy(), spread[:, None]).pdf(pixels).prod(1)
+    before = np.minimum(matrix @ seen.double().numpy(), 0.98)
+    weight = before * skin / (before * skin + (1 - before)) / 0.05**2
+    precision = np.diag(prior.scale[0].double().numpy() ** -2.0)
+    right = dense.T @ (weight[:, None] * pixels) + precision @ prior.loc[0].double().numpy()
+    solution = np.linalg.solve(dense.T @ (weight[:, None] * dense) + precision, right)
+    found = fit_to_photo(view, prior, seen, pixel_std=0.05)
+    assert np.abs(found - solution.clip(0, 1)).mean() < 2e-3
+    untouched = fit_to_photo(view, prior, torch.zeros(count), pixel_std=0.05)
+    np.testing.assert_allclose(untouched, prior.loc[0].numpy(), atol=1e-6)
+
+
+def test_conjugate_gradients_solve_in_as_many_steps_as_there_are_unknowns():
+    from scipy import sparse
+
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(9, 6))
+    system, right = factor.T @ factor + np.eye(6), rng.normal(size=(6, 2))
+    found = conjugate_gradients(sparse.csr_array(system), right, np.zeros((6, 2)), steps=6)
+    np.testing.assert_allclose(found, np.linalg.solve(system, right), atol=1e-8)
+
+
+def test_pixel_equations_rebuild_the_picture_of_painted_vertices():
+    vertices, faces = posed()
+    view = look_at_hand(gradient_picture(), vertices, faces, CAMERA)
+    matrix, pixels = pixel_equations(view)
+    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-5)
+    # a plane of colors over the crop is what vertices painted with it interpolate to, but for perspective
+    places = view.pixels[0].numpy()
+    y, x = view.raster.mask[0].nonzero(as_tuple=True)
+    interpolated = matrix @ places
+    assert np.abs(interpolated - np.column_stack([x + 0.5, y + 0.5])).max() < 0.2
+    assert pixels.shape == (len(x), 3)
+
+
+def test_a_left_hand_is_the_mirror_image_of_a_right_one():
+    vertices, faces = posed()
+    image = gradient_picture()
+    right = regressor()(image, vertices, faces, CAMERA)
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    left = regressor()(mirrored, vertices * [-1, 1, 1], faces[:, ::-1].copy(), CAMERA, left=True)
+    np.testing.assert_allclose(left.colors, right.colors, atol=0.01)
+    np.testing.assert_allclose(left.std, right.std, atol=0.01)
+    np.testing.assert_array_equal(left.visible, right.visible)
+    assert ((right.colors >= 0) & (right.colors <= 1)).all()
+    assert (right.seen[~right.visible] == 0).all()
+
+
+def test_a_hand_outside_of_the_picture_or_behind_the_camera_gets_a_skin_color():
+    vertices, faces = posed()
+    for shift in ([3.0, 0, 0], [0, 0, -2.0]):
+        texture = regressor()(gradient_picture(), vertices + np.float32(shift), faces, CAMERA)
+        assert texture.std is None
+        assert not texture.visible.any()
+        np.testing.assert_allclose(texture.colors, np.tile(SKIN_COLOR, (len(vertices), 1)), atol=1e-6)
+
+
+def save(folder, **changes):
+    head = regressor().head
+    settings = {**vars(head.config), **changes}
+    save_checkpoint(folder, settings, head.state_dict(), hand_model="open")
+
+
+def test_a_checkpoint_gives_the_same_colors(tmp_path):
+    save(tmp_path / "head")
+    vertices, faces = posed()
+    again = load_regressor(tmp_path / "head", model())
+    ours = regressor()(gradient_picture(), vertices, faces, CAMERA)
+    np.testing.assert_allclose(
+        again(gradient_picture(), vertices, faces, CAMERA).colors, ours.colors, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("changes", [{"magic": 1}, {"hidden": 17}])
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path, changes):
+    save(tmp_path / "head", **changes)
+    with pytest.raises(ModelFileError, match="head"):
+        load_regressor(tmp_path / "head", model())
+
+
+def test_choices(monkeypatch):
+    assert make_texturing("sampled", model()).regressor is None
+    with pytest.raises(ModelFileError, match="painted"):
+        make_texturing("painted", model())
+    with pytest.raises(InputError, match="16 to 8192"):
+        make_texturing("sampled", model(), 4)
+    monkeypatch.setattr("amvur.inference.texturing.default_texture", lambda: None)
+    assert make_texturing("auto", model()).regressor is None
+    with pytest.raises(ModelFileError, match="no texture head"):
+        make_texturing("regressed", model())
+
+
+@pytest.mark.skipif(default_texture() is None, reason="no texture head ships with this version")
+def test_the_shipped_head_knows_skin_from_an_object():
+    """A hand of one color whose middle a green card hides: the card is not painted on the skin."""
+    vertices, faces = posed()
+    skin, card = np.array([200, 150, 125]), np.array([20, 160, 60])
+    image = np.full((*SIZE, 3), 90, dtype=np.uint8)
+    view = look_at_hand(image, vertices, faces, CAMERA)
+    y, x = view.raster.mask[0].nonzero(as_tuple=True)
+    column, row = view.crop.invert_points(np.column_stack([x + 0.5, y + 0.5])).astype(int).T
+    image[row, column] = skin
+    middle = vertices @ CAMERA.T
+    cx, cy = np.median(middle[:, :2] / middle[:, 2:], 0).astype(int)
+    image[cy - 18 : cy + 18, cx - 18 : cx + 18] = card
+    texture = make_texturing("regressed", model())(image, vertices, faces, CAMERA)[0]
+    places = (middle[:, :2] / middle[:, 2:] - [cx, cy]).__abs__().max(1)
+    behind, free = texture.visible & (places < 12), texture.visible & (places > 26)
+    assert texture.seen[behind].mean() < texture.seen[free].mean() - 0.2
+    error = np.abs(texture.colors * 255 - skin).mean(1)
+    assert error[behind].mean() < 0.5 * np.abs(skin - card).mean()
+    assert error[~texture.visible].mean() < 25
+
+
+def test_pixels_that_differ_from_the_skin_are_told_from_it():
+    mean, std = np.full((4, 3), 0.6), np.full(4, 0.05)
+    pixels = np.array([[0.6] * 3, [0.7, 0.55, 0.6], [0.1, 0.9, 0.3], [0.6] * 3])
+    skin = skin_probability(pixels, mean, std, np.array([0.9, 0.9, 0.9, 0.0]))
+    assert skin[0] > 0.98
+    assert skin[0] > skin[1] > 0.9
+    assert skin[2] < 0.05
+    assert skin[3] == 0
+    fewer = skin_probability(pixels[:1], mean[:1], std[:1], np.array([0.3]))
+    assert fewer < skin[0]
