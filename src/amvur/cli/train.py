@@ -54,7 +54,7 @@ def run_train(options: Train) -> int:
         for seed in seeds
     )
     pictures = _chosen_data(options, preset, source)
-    card = {"preset": options.preset, "start": options.start, "data": pictures.identity()}
+    card: dict[str, object] = {"preset": options.preset, "start": options.start, "data": pictures.identity()}
     run = replace(_run_options(options, card), upright=preset.network.crop == "upright")
     result = train(parts, preset.training, options.output, pictures, held_out, run)
     end = "finished" if result.finished else "paused; the same command with --resume goes on"
@@ -121,7 +121,7 @@ def make_parts(preset: Preset, pretrained: bool = False) -> Parts:
 
 def start_folder(choice: str) -> Path:
     """Return the checkpoint folder behind "default" or a path; raises `InputError` where none ships."""
-    from amvur.inference.trained import default_checkpoint
+    from amvur.pretrained import default_checkpoint
 
     folder = default_checkpoint() if choice == "default" else Path(choice)
     if folder is None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from amvur.models.amvur import AmvurHead, bounded_normal
-from amvur.models.attention import Attention, TokenMlp, attend
+from amvur.models.attention import Attention, attend
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class FoldedHead(nn.Module):
     """
 
     vertices: Tensor
+    vertex_places: Tensor
+    joint_places: Tensor
 
     @torch.no_grad()
     def __init__(self, head: AmvurHead) -> None:
@@ -72,7 +74,7 @@ class FoldedHead(nn.Module):
                 self.cross.append(thin)
             thin, tokens = _fold(cast(Attention, inner), tokens, tokens)
             self.inner.append(thin)
-        mean, scale = cast(TokenMlp, head.mean), cast(TokenMlp, head.raw_scale)
+        mean, scale = head.mean, head.raw_scale
         self.first = nn.ModuleList(_thin_layer(mlp.first, tokens) for mlp in (mean, scale))
         self.mean, self.raw_scale = mean, scale
 
@@ -117,10 +119,10 @@ def _fold(attention: Attention, queries: _Basis, keys: _Basis) -> tuple[_Thin, _
         (core @ queries.offset + core_bias).flatten(),
         (queries.rows @ core.transpose(-1, -2)),
     )
-    mixed = isinstance(attention.mix, nn.Linear)
-    value_weight, value_bias = attention.value.weight, attention.value.bias
-    if mixed:
-        mix = cast(nn.Linear, attention.mix)
+    value_weight: Tensor = attention.value.weight
+    value_bias: Tensor = attention.value.bias
+    mix = attention.mix
+    if isinstance(mix, nn.Linear):
         blocks = mix.weight.unflatten(1, (heads, width))
         parts = torch.einsum("ohe,hed->hod", blocks, value_weight.unflatten(0, (heads, width)))
         value_weight, value_bias = mix.weight @ value_weight, mix.weight @ value_bias + mix.bias
