@@ -1,14 +1,15 @@
-"""The weights that ship: MediaPipe's hand features tuned on synthetic hands, with two CPU cores.
+"""The weights that ship: heads on frozen hand features, trained on synthetic hands with two CPU cores.
 
     python scripts/train_shipped.py render --count 45056      # pictures with labels, by several processes
-    python scripts/train_shipped.py features                  # what the frozen part of the backbone sees
-    python scripts/train_shipped.py train --setting prior --minutes 50 --output runs/tuned
-    python scripts/train_shipped.py train --start runs/tuned --trunk-rate 0 --output runs/shipped
+    python scripts/train_shipped.py features                  # what the frozen backbone sees in each
+    python scripts/train_shipped.py train --setting prior --output runs/prior
+    python scripts/train_shipped.py train --start runs/prior --output runs/shipped
 
 Every stage may be stopped and started again (`train` with `--start`), and `render` and `features` may run
-in several processes at once (`--part I --parts N`). The frozen part is computed once for each of a few views
-of a picture, turned upright like the crops that the network gets for a detected hand; what is trained starts
-from its stored maps, and with `--frozen` from the stored features of the whole frozen backbone.
+in several processes at once (`--part I --parts N`). The features of a picture are computed once for each of
+a few views of it, turned upright like the crops that the network gets for a detected hand; the heads then
+learn from stored features. With `--tuned` the last third of the backbone learns too, from the stored maps
+before it (`features --tuned`): better on synthetic hands, worse on photographs (docs/network.md).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from amvur.training.presets import PRESETS
 from amvur.training.targets import LabelledImages, as_right_hands, targets_of
 
 NETWORK = NetworkConfig(
-    backbone=TUNED_BACKBONE,
+    backbone=LANDMARK_BACKBONE,
     feature_width=512,
     amvur_hidden=128,
     amvur_base="prior",
@@ -84,12 +85,12 @@ def stored_labels(batch: HandBatch) -> dict[str, Tensor]:
 
 
 def features(args: argparse.Namespace) -> None:
-    """Write what the backbone's frozen part sees in views of every shard, and all of it in the first."""
+    """Write what the backbone sees in `views` views of every shard, or its part that is always frozen."""
     hand = make_network(replace(NETWORK, setting="prior")).hand
     trunk = LandmarkBackbone().trunk
     for shard in sorted((args.work / "pool").glob("*.safetensors"))[args.part :: args.parts]:
         for view in range(args.views):
-            path = args.work / "features" / f"{shard.stem}_{view}.safetensors"
+            path = args.work / folder_of(args) / f"{shard.stem}_{view}.safetensors"
             if path.exists():
                 continue
             generator = torch.Generator().manual_seed(int(shard.stem) * 64 + view)
@@ -100,13 +101,20 @@ def features(args: argparse.Namespace) -> None:
                 seen = view_of(images[first : first + 32], hand, generator)
                 kept = {n: getattr(seen, n) for n in NAMES if n != "images"}
                 with torch.no_grad():
-                    kept["middle"] = trunk.early(as_pixels(seen.images))[0].half()
-                    if view == 0:
-                        pooled, neck = trunk.late(kept["middle"].float())
+                    middle = trunk.early(as_pixels(seen.images))[0]
+                    if args.tuned:
+                        kept["middle"] = middle.half()
+                    else:
+                        pooled, neck = trunk.late(middle)
                         kept |= {"pooled": pooled.half(), "neck": neck.half()}
                 for name, value in kept.items():
                     found.setdefault(name, []).append(value)
             write({n: torch.cat(v) for n, v in found.items()}, path)
+
+
+def folder_of(args: argparse.Namespace) -> str:
+    """Return where features, or with `--tuned` maps, are kept."""
+    return "maps" if args.tuned else "features"
 
 
 def view_of(images: LabelledImages, hand: object, generator: torch.Generator) -> LabelledImages:
@@ -210,7 +218,7 @@ def errors_mm(network: HandNetwork, data: Stored) -> tuple[float, float]:
 def open_network(args: argparse.Namespace) -> HandNetwork:
     """Make the network, with the weights of `--start` where they fit."""
     torch.manual_seed(args.seed)
-    backbone = LANDMARK_BACKBONE if args.frozen else TUNED_BACKBONE
+    backbone = TUNED_BACKBONE if args.tuned else LANDMARK_BACKBONE
     base = "template" if args.setting == "amvur" else "prior"  # alone, it knows of no other hand
     network = make_network(replace(NETWORK, setting=args.setting, backbone=backbone, amvur_base=base))
     if args.start is not None:
@@ -229,8 +237,8 @@ def objective_of(args: argparse.Namespace, network: HandNetwork) -> Objective:
 
 def open_data(args: argparse.Namespace) -> tuple[Stored, Stored]:
     """Return training and held-out data: the first two shards' pictures are held out, in every view."""
-    kept = ("pooled", "neck") if args.frozen else ("middle",)
-    paths = sorted((args.work / "features").glob("*_0.safetensors" if args.frozen else "*.safetensors"))
+    kept = ("middle",) if args.tuned else ("pooled", "neck")
+    paths = sorted((args.work / folder_of(args)).glob("*.safetensors"))
     data = Stored([p for p in paths if int(p.stem.split("_")[0]) > 1][: args.shards], kept)
     held_out = Stored([p for p in paths if p.stem in ("00000_0", "00001_0")], kept)
     print(f"{len(data)} views, {len(held_out)} held out", flush=True)
@@ -325,8 +333,10 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("runs/shipped"))
     parser.add_argument("--start", type=Path, help="checkpoint to begin with, of any setting")
-    parser.add_argument("--frozen", action="store_true", help="on features of the whole frozen backbone")
-    parser.add_argument("--trunk-rate", type=float, default=0.2, help="of the backbone, in units of --rate")
+    parser.add_argument("--tuned", action="store_true", help="the last third of the backbone learns too")
+    parser.add_argument(
+        "--trunk-rate", type=float, default=0.2, help="of a tuned backbone, in units of --rate"
+    )
     parser.add_argument("--tell", type=float, default=3.0, help="minutes between reports")
     parser.add_argument("--setting", choices=["prior", "amvur", "final"], default="final")
     parser.add_argument("--weak", action="store_true", help="learn from 2D joints alone")

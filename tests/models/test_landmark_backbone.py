@@ -119,7 +119,7 @@ def test_a_tuned_backbone_begins_as_the_frozen_one_and_only_its_later_part_learn
     assert learned == set(tuned.trunk.state_dict())
     # most weights are learned, the first convolutions are not
     sizes = [sum(p.numel() for p in t) for t in (tuned.trunk.parameters(), tuned.trunk.buffers())]
-    assert sizes[0] > 20 * sizes[1] > 0
+    assert sizes[0] > 2 * sizes[1] > 0
 
 
 def test_stored_maps_give_the_same_features(backbone):

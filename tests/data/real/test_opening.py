@@ -47,5 +47,5 @@ def test_own_photographs_are_opened_by_folder_and_by_file(tmp_path):
         data = open_dataset(path, "training")
         assert (data.name, data.split, len(data)) == ("photographs", "training", 0)
     (tmp_path / "inner").mkdir()
-    with pytest.raises(InputError, match="looks like one"):
+    with pytest.raises(InputError, match="is no data set"):
         open_dataset(tmp_path / "inner")
