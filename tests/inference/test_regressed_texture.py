@@ -12,10 +12,12 @@ from amvur.errors import InputError, ModelFileError
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.regressed_texture import (
+    FitSettings,
     TextureRegressor,
     conjugate_gradients,
     default_texture,
     fit_to_photo,
+    interior,
     load_regressor,
     pixel_equations,
     skin_probability,
@@ -90,16 +92,25 @@ def test_the_fit_is_the_dense_solution_of_the_normal_equations():
     seen = torch.from_numpy(rng.uniform(0, 1, count)).float()
     matrix, pixels = pixel_equations(view)
     dense = matrix.toarray()
+    settings = FitSettings(pixel_std=0.05, wider=3.0, detail=0.05)
     spread = np.sqrt(9 * (matrix @ prior.scale[0].double().numpy()) ** 2 + 0.05**2)
     skin = norm(matrix @ prior.loc[0].double().numpy(), spread[:, None]).pdf(pixels).prod(1)
-    before = np.minimum(matrix @ seen.double().numpy(), 0.98)
+    # brute force: how far every pixel is from what the mesh does not cover; outlines in it are nearer still
+    y, x = np.nonzero(view.raster.mask[0].numpy())
+    open_y, open_x = np.nonzero(np.pad(~view.raster.mask[0].numpy(), 1, constant_values=True))
+    gaps = np.hypot(np.subtract.outer(y, open_y - 1), np.subtract.outer(x, open_x - 1)).min(1)
+    near = interior(view, settings)
+    assert (near[gaps <= 1.5] == 0).all()
+    assert (near <= np.clip((gaps - 1) / 5, 0, 1) + 1e-9).all()
+    assert near.max() == 1
+    before = np.minimum(matrix @ seen.double().numpy() * near, 0.98)
     weight = before * skin / (before * skin + (1 - before)) / 0.05**2
     precision = np.diag(prior.scale[0].double().numpy() ** -2.0)
     right = dense.T @ (weight[:, None] * pixels) + precision @ prior.loc[0].double().numpy()
     solution = np.linalg.solve(dense.T @ (weight[:, None] * dense) + precision, right)
-    found = fit_to_photo(view, prior, seen, pixel_std=0.05)
+    found = fit_to_photo(view, prior, seen, settings)
     assert np.abs(found - solution.clip(0, 1)).mean() < 2e-3
-    untouched = fit_to_photo(view, prior, torch.zeros(count), pixel_std=0.05)
+    untouched = fit_to_photo(view, prior, torch.zeros(count), settings)
     np.testing.assert_allclose(untouched, prior.loc[0].numpy(), atol=1e-6)
 
 

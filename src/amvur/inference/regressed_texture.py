@@ -22,21 +22,34 @@ from torch import Tensor
 from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.errors import ModelFileError
 from amvur.hand.model import HandModel
-from amvur.inference.texture import sample_vertex_colors
+from amvur.inference.texture import outline_distances, sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, look_at_hand, vertex_evidence
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.texture import TextureConfig, TextureHead, VertexColors
 from amvur.structures import RgbImage
 
-PIXEL_STD = 0.02
-"""What a pixel of skin differs from the mesh's interpolated colors by: noise, and detail between vertices."""
-_WIDER, _DETAIL = 3.0, 0.05
-"""Skin's colors about the head's word, for telling it from objects: its standard deviation times the first,
-and what rings, nails and creases add."""
 _SUREST = 0.98
 _STATED = 1.1
 """The head's deviations times this held 90 % of held-out colors: `scripts/train_texture.py choose`."""
 _STEPS = 12
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How far the photograph's pixels are believed, chosen by `scripts/train_texture.py choose`.
+
+    `pixel_std` is what a pixel of skin differs from the mesh's interpolated colors by: noise, and detail
+    between vertices. Skin's colors spread about the head's word by `wider` times its standard deviation and,
+    in quadrature, `detail` (rings, nails, creases). Nearer to an outline than `outline_px` (of the crop) a
+    pixel is no evidence, farther than `interior_px` in full: meshes of real photographs are some pixels off,
+    and what they lay over the background is no skin.
+    """
+
+    pixel_std: float = 0.02
+    wider: float = 1.0
+    detail: float = 0.03
+    outline_px: float = 1.0
+    interior_px: float = 6.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,9 @@ class Texture:
     visible: Bool[NDArray[Any], "V"]
     std: Float32[NDArray[Any], "V"] | None = None
     seen: Float32[NDArray[Any], "V"] | None = None
+
+
+_USUAL = FitSettings()
 
 
 class TextureRegressor:
@@ -90,7 +106,7 @@ class TextureRegressor:
         return word
 
 
-def settle(view: HandView, word: VertexColors) -> Texture:
+def settle(view: HandView, word: VertexColors, settings: FitSettings = _USUAL) -> Texture:
     """Return the texture of a view: the head's word on it, fitted to the photograph where that shows skin.
 
     The expected color: the fitted one with the probability that the vertex is seen, else the head's. What the
@@ -98,21 +114,21 @@ def settle(view: HandView, word: VertexColors) -> Texture:
     """
     seen = word.visibility_logit[0].sigmoid() * view.visible[0]
     own, share = word.loc[0].double().numpy(), seen.double().numpy()[:, None]
-    colors = own + share * (fit_to_photo(view, word, seen) - own)
+    colors = own + share * (fit_to_photo(view, word, seen, settings) - own)
     moved = np.sqrt(np.square(colors - own).mean(1))
     std = np.hypot(_STATED * word.scale[0].double().numpy(), moved).astype(np.float32)
     return Texture(colors.astype(np.float32), view.visible[0].numpy(), std, seen.numpy())
 
 
 def fit_to_photo(
-    view: HandView, prior: VertexColors, seen: Float[Tensor, "V"], pixel_std: float = PIXEL_STD
+    view: HandView, prior: VertexColors, seen: Float[Tensor, "V"], settings: FitSettings = _USUAL
 ) -> Float64[NDArray[Any], "V 3"]:
     """Return the most probable colors under the head's Gaussians and the pixels of seen skin, in [0, 1]."""
     interpolation, pixels = pixel_equations(view)
     mean, scale = prior.loc[0].double().numpy(), prior.scale[0].double().numpy()
-    shown = interpolation @ seen.double().numpy()
-    skin = skin_probability(pixels, interpolation @ mean, interpolation @ scale, shown)
-    weighted = sparse.diags_array(skin / pixel_std**2) @ interpolation
+    shown = (interpolation @ seen.double().numpy()) * interior(view, settings)
+    skin = skin_probability(pixels, interpolation @ mean, interpolation @ scale, shown, settings)
+    weighted = sparse.diags_array(skin / settings.pixel_std**2) @ interpolation
     precision = sparse.diags_array(scale**-2)
     system = (interpolation.T @ weighted + precision).tocsr()
     right = weighted.T @ pixels + precision @ mean
@@ -124,6 +140,7 @@ def skin_probability(
     mean: Float64[NDArray[Any], "N 3"],
     std: Float64[NDArray[Any], "N"],
     shown: Float64[NDArray[Any], "N"],
+    settings: FitSettings = _USUAL,
 ) -> Float64[NDArray[Any], "N"]:
     """Return the probability that pixels show the hand's skin and not something before or beside it.
 
@@ -131,12 +148,23 @@ def skin_probability(
     else may have any color, and `shown` is what is believed before the color is looked at. Objects stay off
     the hand, as does what a mesh that is a few pixels off lays over the background.
     """
-    spread = np.hypot(_WIDER * std, _DETAIL)
+    spread = np.hypot(settings.wider * std, settings.detail)
     distance = np.square(pixels - mean).sum(1) / spread**2
     density = np.exp(-0.5 * distance) / (np.sqrt(2 * np.pi) * spread) ** 3
     before = shown.clip(0, _SUREST)
     skin: Float64[NDArray[Any], "N"] = before * density / (before * density + 1 - before)
     return skin
+
+
+def interior(view: HandView, settings: FitSettings = _USUAL) -> Float64[NDArray[Any], "N"]:
+    """Return how far inside of outlines the pixels of `pixel_equations` lie: 0 at them to 1."""
+    zbuf = torch.where(view.raster.mask, view.raster.zbuf, 0.0)[0].double().numpy()
+    depth, focal = float(view.vertices[..., 2].median()), float(view.intrinsics[0, 0, 0])
+    distance = outline_distances(zbuf, depth, focal)[view.raster.mask[0].numpy()]
+    inside: Float64[NDArray[Any], "N"] = (distance - settings.outline_px) / (
+        settings.interior_px - settings.outline_px
+    )
+    return inside.clip(0, 1)
 
 
 def pixel_equations(view: HandView) -> tuple[sparse.csr_array, Float64[NDArray[Any], "N 3"]]:

@@ -116,7 +116,7 @@ def _look(
     # The inside of the hand, seen through the open wrist, hides what is behind it but is no skin.
     skin = replace(raster, mask=raster.mask & outside[raster.pix_to_face])
     cells = (pixels - origin) * scale
-    distance = _outline_distance(
+    distance = outline_distances(
         raster.zbuf[0].numpy(), depth=np.nanmedian(depth), focal=camera[0, 0, 0].item()
     )
     return _View(
@@ -127,7 +127,7 @@ def _look(
     )
 
 
-def _outline_distance(
+def outline_distances(
     zbuf: Float64[NDArray[Any], "h w"], depth: float, focal: float
 ) -> Float64[NDArray[Any], "h w"]:
     """Return every cell's distance (in cells) to the nearest outline of the hand or of a part of it."""
