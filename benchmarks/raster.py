@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from timing import machine
 
 from amvur.geometry.cameras import project
 from amvur.hand.model import HandModel
@@ -89,15 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=30)
     repeats = parser.parse_args().repeats
-    machine = {
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load_before": round(os.getloadavg()[0], 2),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-    print(json.dumps({**machine, **measure(repeats)}, indent=1))
+    print(json.dumps({**machine(), **measure(repeats)}, indent=1))
 
 
 if __name__ == "__main__":

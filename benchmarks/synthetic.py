@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import torch
+from timing import machine
 
 from amvur.data.samples import HandBatch
 from amvur.data.synthetic import benchmark_set
@@ -42,13 +42,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    machine = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "threads": args.threads,
-        "load_before": round(os.getloadavg()[0], 2),
-        "torch": torch.__version__,
-    }
-    print(json.dumps({**machine, **tasks[args.task](args.count or defaults[args.task])}, indent=1))
+    print(json.dumps({**machine(), **tasks[args.task](args.count or defaults[args.task])}, indent=1))
 
 
 def speed(count: int) -> dict[str, object]:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -33,7 +31,7 @@ from texture_cases import (
     whole_picture,
 )
 from texture_pictures import sheet
-from timing import median_ms
+from timing import machine, median_ms
 
 from amvur.data.synthetic.benchmark_set import OCCLUSION_EDGES
 from amvur.image import find_images, load_image
@@ -58,13 +56,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    machine = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "threads": args.threads,
-        "load_before": round(os.getloadavg()[0], 2),
-        "torch": torch.__version__,
-    }
-    print(json.dumps({**machine, **tasks[args.task](args)}, indent=1))
+    print(json.dumps({**machine(), **tasks[args.task](args)}, indent=1))
 
 
 def synthetic(args: argparse.Namespace) -> dict[str, object]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
+
+import torch
 
 
 def median_ms(function: Callable[[], object], repeats: int) -> float:
@@ -16,3 +20,13 @@ def median_ms(function: Callable[[], object], repeats: int) -> float:
         function()
         times.append(time.perf_counter() - started)
     return round(1000 * statistics.median(times), 2)
+
+
+def machine() -> dict[str, object]:
+    """What a figure depends on beside the code: the machine, threads, load and torch."""
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "torch": torch.__version__,
+    }

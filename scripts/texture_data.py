@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from shards import bits, write
 from torch import Tensor
 
 from amvur.hand.loading import load_hand_model
@@ -96,11 +95,6 @@ def one_picture(
     }
 
 
-def bits(packed: Tensor, count: int) -> Tensor:
-    """Return packed bits as booleans."""
-    return torch.from_numpy(np.unpackbits(packed.numpy())[:count].astype(bool))
-
-
 def skin_pixels(view: HandView, mask: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Return some pixels that show the hand: corners and weights in the mesh, and the picture's color.
 
@@ -122,15 +116,6 @@ def skin_pixels(view: HandView, mask: Tensor, generator: torch.Generator) -> dic
         "weights": (view.raster.bary_coords[0, y, x] * usable).half(),
         "pixels": (view.image[0, :, y, x].T * 255).round().to(torch.uint8),
     }
-
-
-def write(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({n: t.contiguous() for n, t in tensors.items()}, staged)
-    os.replace(staged, path)
-    print(path.name, time.strftime("%H:%M:%S"), flush=True)
 
 
 class Stored:

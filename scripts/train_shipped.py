@@ -16,33 +16,30 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import time
 from dataclasses import asdict, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from shards import stored_labels, write
 from torch import Tensor
 
 from amvur.checkpoint import load_checkpoint, save_checkpoint
-from amvur.crop import CropTransform
-from amvur.data.samples import HandBatch
 from amvur.data.synthetic.generator import SyntheticHands
-from amvur.data.synthetic.labels import mirror_some
-from amvur.detect.palms import crop_of_landmarks
 from amvur.geometry.procrustes import align_similarity
+from amvur.hand.model import HandModel
 from amvur.models.features import Features
 from amvur.models.landmark_backbone import LANDMARK_BACKBONE, TUNED_BACKBONE, LandmarkBackbone
 from amvur.models.network import HandNetwork, NetworkConfig, Prediction, make_network
 from amvur.models.prior_net import PriorNetConfig
-from amvur.training.augment import AugmentConfig, add_noise, as_pixels, erase, jitter_color, move
+from amvur.training.augment import AugmentConfig, as_pixels
 from amvur.training.objective import Objective
 from amvur.training.optimization import AveragedNetwork, learning_rate, make_optimizer
 from amvur.training.presets import PRESETS
-from amvur.training.targets import LabelledImages, as_right_hands, targets_of
+from amvur.training.targets import LabelledImages, targets_of
+from amvur.training.upright_views import upright_view
 
 NETWORK = NetworkConfig(
     backbone=LANDMARK_BACKBONE,
@@ -57,8 +54,6 @@ SEED = 11
 SHARD = 512
 COLORS = AugmentConfig(erase_probability=0.25, erase_side=(0.05, 0.25))
 NAMES = [f.name for f in fields(LabelledImages)][:8]  # all of these are right hands with 3D labels
-ROLL_DEG, ANY_ROLL, SCALE, SHIFT = 15.0, 0.2, 0.12, 0.05
-"""Spread of the crops: most are upright within 15 degrees (one sigma), a fifth have any roll."""
 
 
 def render(args: argparse.Namespace) -> None:
@@ -68,20 +63,8 @@ def render(args: argparse.Namespace) -> None:
         path = args.work / "pool" / f"{shard:05d}.safetensors"
         if path.exists():
             continue
-        rows = [stored_labels(b) for b in source.stream(shard * SHARD, SHARD, 16)]
+        rows = [stored_labels(b, NAMES) for b in source.stream(shard * SHARD, SHARD, 16)]
         write({n: torch.cat([row[n] for row in rows]) for n in rows[0]}, path)
-
-
-def stored_labels(batch: HandBatch) -> dict[str, Tensor]:
-    """Return a batch as right hands, with what the texture head learns from packed in bytes and bits."""
-    right = mirror_some(batch, batch.is_left)
-    labels = as_right_hands(batch)
-    stored = {name: getattr(labels, name) for name in NAMES}
-    stored["vertex_colors"] = (right.vertex_colors.clamp(0, 1) * 255).round().to(torch.uint8)
-    for name in ("visible_vertices", "unoccluded_vertices", "mask"):
-        bits = np.packbits(getattr(right, name).flatten(1).numpy(), axis=1)
-        stored[name] = torch.from_numpy(bits)
-    return stored
 
 
 def features(args: argparse.Namespace) -> None:
@@ -117,46 +100,10 @@ def folder_of(args: argparse.Namespace) -> str:
     return "maps" if args.tuned else "features"
 
 
-def view_of(images: LabelledImages, hand: object, generator: torch.Generator) -> LabelledImages:
+def view_of(images: LabelledImages, hand: HandModel, generator: torch.Generator) -> LabelledImages:
     """Turn and crop like a detector, with its errors, and change colors."""
-    matrices = []
-    for joints in images.joints_2d.double().numpy():
-        crop = crop_of_landmarks(joints)
-        turn, grow, right, down = torch.randn(4, generator=generator).tolist()
-        anyhow, roll = torch.rand(2, generator=generator).tolist()
-        angle = (2 * roll - 1) * math.pi if anyhow < ANY_ROLL else math.radians(ROLL_DEG) * turn
-        matrices.append(
-            homogeneous(
-                replace(
-                    crop,
-                    rotation_rad=crop.rotation_rad + angle,
-                    side_px=max(crop.side_px, 20.0) * math.exp(SCALE * grow),
-                    center_x_px=crop.center_x_px + SHIFT * right * crop.side_px,
-                    center_y_px=crop.center_y_px + SHIFT * down * crop.side_px,
-                )
-            )
-        )
     padding = ("reflection", "border", "zeros")[int(torch.randint(3, (), generator=generator))]
-    moved = move(images, hand, torch.stack(matrices).float(), padding)  # type: ignore[arg-type]
-    pixels = as_pixels(moved.images)
-    for change in (jitter_color, add_noise, erase):
-        pixels = change(pixels, generator, COLORS)
-    changed = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-    return replace(moved, images=changed.contiguous())
-
-
-def homogeneous(crop: CropTransform) -> Tensor:
-    """Return the crop's map of pixels as a 3×3 matrix."""
-    return torch.from_numpy(np.vstack([crop.matrix, [0.0, 0.0, 1.0]]))
-
-
-def write(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({n: t.contiguous() for n, t in tensors.items()}, staged)
-    os.replace(staged, path)
-    print(path.name, time.strftime("%H:%M:%S"), flush=True)
+    return upright_view(images, hand, generator, replace(COLORS, padding=padding))
 
 
 class Stored:

@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from texture_data import NAMES, PIXELS, SEED, Sample, Stored, bits, features, with_errors
+from shards import bits
+from texture_data import NAMES, PIXELS, SEED, Sample, Stored, features, with_errors
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from amvur.data.synthetic import occluders
-from amvur.data.synthetic.scene import SceneConfig, draw_arms, draw_cameras, make_body, streams
+from amvur.data.synthetic.scene import SceneConfig, _border, draw_arms, draw_cameras, make_body, streams
+from amvur.errors import ModelFileError
 from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.model import HandModel
 from amvur.hand.open_hand import load_open_hand
@@ -90,3 +91,9 @@ def test_a_grip_leaves_the_fingers_room(model, body):
     grip = things.vertices[:, things.faces[things.slot == occluders.GRIP].unique()]
     fingertips = joints[:, [8, 12, 16, 20]]
     assert torch.cdist(fingertips, grip).min() > 0.002
+
+
+@pytest.mark.parametrize("faces", [[[0, 1, 2], [3, 4, 5]], [[0, 1, 2], [2, 3, 4]]])
+def test_a_mesh_with_several_open_borders_grows_no_arm(faces):
+    with pytest.raises(ModelFileError, match="open elsewhere"):
+        _border(torch.tensor(faces))

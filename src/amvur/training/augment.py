@@ -51,11 +51,16 @@ def augment(
     config = config or AugmentConfig()
     count, size = batch.images.shape[:2]
     moved = move(batch, hand, draw_similarities(count, size, generator, config), config.padding)
-    pixels = as_pixels(moved.images)
+    return recolor(moved, generator, config)
+
+
+def recolor(batch: LabelledImages, generator: Generator, config: AugmentConfig) -> LabelledImages:
+    """Return the same pictures with other colors, noise and rectangles."""
+    pixels = as_pixels(batch.images)
     for change in (jitter_color, add_noise, erase):
         pixels = change(pixels, generator, config)
     images = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
-    return replace(moved, images=images.permute(0, 2, 3, 1).contiguous())
+    return replace(batch, images=images.permute(0, 2, 3, 1).contiguous())
 
 
 def as_pixels(images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
@@ -70,11 +75,18 @@ def draw_similarities(
     angle = math.radians(config.roll_deg) * _uniform(generator, (-1.0, 1.0), count)
     scale = _uniform(generator, (math.log(config.scale[0]), math.log(config.scale[1])), count).exp()
     shift = config.shift * size_px * _uniform(generator, (-1.0, 1.0), count, 2)
+    return similarities(angle, scale, shift, size_px)
+
+
+def similarities(
+    angle: Float[Tensor, "B"], scale: Float[Tensor, "B"], shift: Float[Tensor, "B 2"], size_px: int
+) -> Float[Tensor, "B 3 3"]:
+    """Return maps (px to px) that turn (rad) and scale a picture about its centre, then shift it (px)."""
     cosine, sine = scale * angle.cos(), scale * angle.sin()
     linear = torch.stack([cosine, -sine, sine, cosine], -1).unflatten(-1, (2, 2))
-    centre = torch.full((2, 1), size_px / 2, device=generator.device)
+    centre = torch.full((2, 1), size_px / 2, device=angle.device)
     offset = centre - linear @ centre + shift[..., None]
-    last = torch.tensor([0.0, 0.0, 1.0], device=generator.device).expand(count, 1, 3)
+    last = torch.tensor([0.0, 0.0, 1.0], device=angle.device).expand(len(angle), 1, 3)
     return torch.cat([torch.cat([linear, offset], -1), last], -2)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from amvur.data.synthetic.visibility import nearby_faces
+from amvur.errors import ModelFileError
 from amvur.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from amvur.hand.model import HandModel
 
@@ -184,15 +185,23 @@ def make_body(model: HandModel) -> Body:
 
 
 def _border(faces: Int64[Tensor, "F 3"]) -> list[int]:
-    """Return the open border's vertices in the order in which the faces outside it would walk."""
+    """Return the open border's vertices in the order in which the faces outside it would walk.
+
+    Raises `ModelFileError` where it is not one loop.
+    """
     pairs = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).tolist()
     known = {(a, b) for a, b in pairs}
     following = {b: a for a, b in known if (b, a) not in known}
     if not following:
         return []
     ring = [min(following)]
-    while following[ring[-1]] != ring[0]:
-        ring.append(following[ring[-1]])
+    while len(ring) < len(following):
+        ring.append(following.get(ring[-1], ring[0]))
+    if len(set(ring)) < len(following) or following[ring[-1]] != ring[0]:
+        raise ModelFileError(
+            "The hand model's mesh is open elsewhere than in one loop about the wrist, so no arm can be "
+            "grown on it. Use the file as its authors distribute it."
+        )
     return ring
 
 
