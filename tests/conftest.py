@@ -6,6 +6,8 @@ with beartype), which must come before anything of `amvur` is imported; `test_ty
 
 import importlib.util
 import pkgutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,3 +33,12 @@ install_import_hook(_checked_modules(), "type_checker.checked")
 @pytest.fixture
 def rng():
     return np.random.default_rng(20240607)
+
+
+@pytest.fixture(scope="session")
+def mano(tmp_path_factory):
+    """A made-up right MANO, as an .npz."""
+    sys.path.append(str(Path(__file__).parent / "data" / "real"))
+    from mini_hands import write_mano
+
+    return write_mano(tmp_path_factory.mktemp("mano") / "MANO_RIGHT.npz")

@@ -9,18 +9,13 @@ import pytest
 
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "data" / "real")]
 from mini_freihand import write_freihand
-from mini_hands import GL, write_mano
+from mini_hands import GL
 from mini_ho3d import frame_names, write_ho3d
 from tiny_checkpoint import write_checkpoint
 
 from amvur.cli import main
 from amvur.evaluation import submission
 from amvur.evaluation.files import read_predictions
-
-
-@pytest.fixture(scope="module")
-def mano(tmp_path_factory):
-    return write_mano(tmp_path_factory.mktemp("mano") / "MANO_RIGHT.npz")
 
 
 @pytest.fixture(scope="module")

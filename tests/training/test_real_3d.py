@@ -10,7 +10,6 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "data" / "real"))
 from mini_freihand import write_freihand
-from mini_hands import write_mano
 from mini_ho3d import write_ho3d
 
 from amvur.checkpoint import load_checkpoint
@@ -23,11 +22,6 @@ from amvur.hand.model import HandModel
 from amvur.training.presets import PRESETS
 from amvur.training.real_sources import Mixture, Photos, crop_of, labelled_image
 from amvur.training.targets import targets_of
-
-
-@pytest.fixture(scope="module")
-def mano(tmp_path_factory):
-    return write_mano(tmp_path_factory.mktemp("mano") / "MANO_RIGHT.npz")
 
 
 @pytest.fixture(params=["freihand", "v2", "v3"])

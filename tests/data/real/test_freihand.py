@@ -13,18 +13,13 @@ from PIL import Image
 
 sys.path.append(str(Path(__file__).parent))
 from mini_freihand import K, write_freihand
-from mini_hands import FREIHAND_SETTINGS, write_mano
+from mini_hands import FREIHAND_SETTINGS
 
 from amvur.data.real import open_dataset
 from amvur.data.real.number_lists import NumberLists
 from amvur.errors import ImageError, InputError
 from amvur.hand.mano import load_mano
 from amvur.hand.model import HandModel
-
-
-@pytest.fixture(scope="module")
-def mano(tmp_path_factory):
-    return write_mano(tmp_path_factory.mktemp("mano") / "MANO_RIGHT.npz")
 
 
 @pytest.fixture(scope="module")

@@ -11,18 +11,13 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parent))
-from mini_hands import GL, HO3D_ORDER, HO3D_SETTINGS, write_mano
+from mini_hands import GL, HO3D_ORDER, HO3D_SETTINGS
 from mini_ho3d import K, box_of, frame_names, write_ho3d, write_meta
 
 from amvur.data.real import open_dataset
 from amvur.errors import InputError
 from amvur.hand.mano import load_mano
 from amvur.hand.model import HandModel
-
-
-@pytest.fixture(scope="module")
-def mano(tmp_path_factory):
-    return write_mano(tmp_path_factory.mktemp("mano") / "MANO_RIGHT.npz")
 
 
 @pytest.fixture(scope="module")
