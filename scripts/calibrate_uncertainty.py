@@ -11,10 +11,10 @@ Two thirds of the renders are used; coverage is reported on the others. Writes
     python scripts/calibrate_uncertainty.py --checkpoint DIR --count 600
 
 calibrates the estimate from detector and network together on synthetic pictures of a seed that no training
-uses (`--seed`, held out), and writes the section "calibration" of the checkpoint's `config.json`.
-`--scale-3d` and `--scale-2d` set its section "fusion" first. With `--box-only` the network gets boxes in
-place of detections (of the true joints, sides 10 % longer, moved and scaled by a few percent): for networks
-that are asked only for hands without detected joints.
+uses (`--seed`, held out), and writes "network" in the section "calibration" of the checkpoint's
+`config.json`. `--scale-3d` and `--scale-2d` set its section "fusion" first. With `--box-only` the network gets boxes in
+place of detections (of the true joints, sides 10 % longer, moved and scaled by a few percent), for hands
+without detected joints: "box" in that section.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from amvur.structures import HandDetection, RgbImage, Side
 
 OUTPUT = Path(__file__).parents[1] / "src/amvur/inference/assets/calibration.json"
 RADIUS_90 = 2.5003
+KINDS = ("network", "box")
 Finder = Callable[[Reconstructor, RgbImage, Side, np.ndarray, np.random.Generator], list[HandDetection]]
 SYNTHETIC_PX = 256
 BOX_ERROR = 0.03
@@ -84,7 +85,10 @@ def main() -> None:
     else:
         path = args.checkpoint / "config.json"
         measured = section(calibration, args.count, args.seed, len(error), report)
-        write(path, json.loads(path.read_text()) | {"fusion": fusion, "calibration": measured})
+        config = json.loads(path.read_text())
+        kept = {name: value for name, value in config.get("calibration", {}).items() if name in KINDS}
+        kept["box" if args.box_only else "network"] = measured
+        write(path, config | {"fusion": fusion, "calibration": kept})
     print(json.dumps(report, indent=1))
 
 
@@ -172,7 +176,7 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
         stds = []
         for log_inflation in LOG_INFLATIONS:
             fixed = Calibration(np.array([log_inflation, 0, 0, 0]), np.zeros(21), "none")
-            reconstructor.calibrations = Calibrations(fixed, fixed)
+            reconstructor.calibrations = Calibrations(fixed, fixed, fixed)
             hand = reconstructor.fit([case.detection], camera, case.size_px, [case.view])[0]
             state = hand.posterior.state
             like = hand.posterior.model.v_template

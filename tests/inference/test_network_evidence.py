@@ -279,6 +279,24 @@ def test_larger_scales_weigh_the_network_less(hand, truth):
     np.testing.assert_allclose(one.joints_2d_weight, 2 * two.joints_2d_weight)
 
 
+def test_2d_joints_can_be_left_to_the_detector(hand, truth):
+    """Beside a detector only the 3D word counts then; of a bare box the network tells all."""
+    _, detection = hand
+    bare = replace(detection, confidence=np.zeros(21))
+    network = ToldNetwork().tell(*hand)
+    view = look(network, IMAGE, [detection], FusionSettings(), torch.device("cpu")) * 2
+    evidence = exact_evidence(true_hands(2))
+    told, left = (
+        add_network(evidence, [detection, bare], view, FusionSettings(joints_2d_beside_detector=both)).network
+        for both in (True, False)
+    )
+    np.testing.assert_array_equal(left.relative_weight, told.relative_weight)
+    np.testing.assert_array_equal(left.joints_2d_weight[1], told.joints_2d_weight[1])
+    assert (told.joints_2d_weight > 0).all()
+    assert (left.joints_2d_weight[0] == 0).all()
+    assert left.present.all()
+
+
 def test_offsets_can_be_taken_off_a_chain(truth):
     plain = make_chain(truth.model, torch.zeros(21, 3))
     np.testing.assert_allclose(

@@ -47,17 +47,21 @@ def test_a_folder_gives_its_network_with_default_settings(folder):
     assert loaded.network.config.image_px == 64
     assert not loaded.network.training
     assert loaded.fusion == FusionSettings()
-    assert loaded.calibration is None
+    assert not loaded.calibrations
 
 
 def test_settings_and_calibration_come_from_the_folder(folder):
     change(
-        folder, fusion={"network_scale_3d": 2, "crop_scales": [1.2, 1.5], "later": 1}, calibration=CALIBRATION
+        folder,
+        fusion={"network_scale_3d": 2, "crop_scales": [1.2, 1.5], "later": 1},
+        calibration={"network": CALIBRATION, "box": CALIBRATION | {"source": "boxes"}},
     )
     reconstruct = Reconstructor(detector="none", device="cpu", checkpoint=str(folder))
     assert reconstruct.trained.fusion == FusionSettings(2.0, 1.5, (1.2, 1.5))
     assert reconstruct.calibrations.network.source == "test"
     assert reconstruct.calibrations.detector is load_calibrations().detector
+    assert reconstruct.calibrations.of(True, True).source == "boxes"
+    assert reconstruct.calibrations.of(False, True) is load_calibrations().detector
     hands = reconstruct(IMAGE, intrinsics=INTRINSICS, detections=[detect(true_mesh()[1])])
     assert np.isfinite(hands[0].vertices).all()
 
@@ -84,6 +88,7 @@ def test_the_shipped_default_is_loaded(folder, monkeypatch):
         {"hand_model": {"name": "open", "sha256": "0" * 64}},
         {"fusion": {"network_scale_3d": "much"}},
         {"fusion": {"network_scale_3d": -1}},
+        {"calibration": {"network": {"coefficients": [1]}}},
         {"calibration": {"coefficients": [1]}},
     ],
     ids=str,

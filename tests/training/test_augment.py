@@ -12,11 +12,24 @@ from tiny_run import TinySource
 
 from amvur.geometry.cameras import project
 from amvur.hand.model import HandModel
-from amvur.training.augment import AugmentConfig, augment, draw_similarities, move
+from amvur.training.augment import AugmentConfig, augment, draw_similarities, mix_spectrum, move
 from amvur.training.targets import as_right_hands
 
 SOURCE = TinySource(0, px=64)
 HAND = SOURCE.hand
+STILL = AugmentConfig(
+    roll_deg=0.0,
+    scale=(1.0, 1.0),
+    shift=0.0,
+    padding="zeros",
+    brightness=0.0,
+    contrast=(1.0, 1.0),
+    gain=(1.0, 1.0),
+    gray_probability=0.0,
+    noise=0.0,
+    erase_probability=0.0,
+    spectrum_probability=0.0,
+)
 
 
 def seed(number=0):
@@ -83,9 +96,8 @@ def test_joints_that_leave_the_picture_weigh_nothing():
 
 
 def test_nothing_asked_is_nothing_done():
-    still = AugmentConfig(0.0, (1.0, 1.0), 0.0, "zeros", 0.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0, 0.0)
     labels = batch()
-    found = augment(labels, HAND, seed(), still)
+    found = augment(labels, HAND, seed(), STILL)
     assert torch.equal(found.images, labels.images)
     torch.testing.assert_close(found.transl, labels.transl)
     torch.testing.assert_close(found.global_orient, labels.global_orient, rtol=1e-4, atol=1e-5)
@@ -104,12 +116,11 @@ def test_a_seed_is_an_augmentation():
 @pytest.mark.parametrize(
     "change",
     [{"brightness": 0.3}, {"contrast": (0.5, 0.6)}, {"gain": (0.5, 0.6)}, {"noise": 0.1},
-     {"gray_probability": 1.0}, {"erase_probability": 1.0}],
+     {"gray_probability": 1.0}, {"erase_probability": 1.0}, {"spectrum_probability": 1.0}],
 )  # fmt: skip
 def test_colors_change_no_label(change):
-    still = AugmentConfig(0.0, (1.0, 1.0), 0.0, "zeros", 0.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0, 0.0)
     labels = batch()
-    found = augment(labels, HAND, seed(), replace(still, **change))
+    found = augment(labels, HAND, seed(), replace(STILL, **change))
     assert not torch.equal(found.images, labels.images)
     torch.testing.assert_close(found.joints_2d, labels.joints_2d)
     if "gray_probability" in change:
@@ -117,3 +128,17 @@ def test_colors_change_no_label(change):
     if "erase_probability" in change:
         share = (found.images == labels.images).all(-1).float().mean((1, 2))
         assert ((share > 0.5) & (share < 1)).all()
+
+
+def test_mixed_spectra_keep_phases_and_means_of_amplitude():
+    """Half-way amplitudes lie between those of two pictures of the batch; where edges are stays."""
+    pixels = torch.rand(4, 3, 32, 32, generator=seed(7))
+    mixed = mix_spectrum(pixels, seed(3), replace(STILL, spectrum_probability=1.0))
+    before, after = torch.fft.rfft2(pixels.double()), torch.fft.rfft2(mixed.double())
+    turn = (after * before.conj()).angle()[..., 1:-1, 1:-1].abs()
+    assert turn.max() < 1e-3
+    amplitudes = before.abs()
+    low, high = amplitudes.amin(0), amplitudes.amax(0)
+    assert ((after.abs() > low - 1e-3) & (after.abs() < high + 1e-3)).all()
+    assert (mixed - pixels).abs().max() > 0.05
+    assert torch.equal(mix_spectrum(pixels, seed(3), STILL), pixels)

@@ -49,6 +49,11 @@ class FittedHand:
     by_network: bool = False
 
     @property
+    def box_only(self) -> bool:
+        """Whether no joint of the hand was detected."""
+        return not self.detection.confidence.any()
+
+    @property
     def flip(self) -> Float[np.ndarray, "3"]:
         """Return what turns right-hand points into this hand's."""
         return _MIRROR if self.posterior.side == "left" else np.ones(3)

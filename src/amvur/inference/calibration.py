@@ -53,23 +53,28 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Calibrations:
-    """One calibration for hands fitted to a detector alone, and one for those that a network saw too."""
+    """One calibration for hands fitted to a detector alone, for those that a network saw too, and for those
+    that a network alone saw, in a box."""
 
     detector: Calibration
     network: Calibration
+    box: Calibration
 
-    def of(self, network: bool) -> Calibration:
-        """Return the one that applies, with a network or without."""
-        return self.network if network else self.detector
+    def of(self, network: bool, box_only: bool) -> Calibration:
+        """Return the one that applies: with a network or without, with detected joints or a bare box."""
+        if not network:
+            return self.detector
+        return self.box if box_only else self.network
 
     def inflation(
-        self, features: Float[np.ndarray, "B 4"], network: Bool[np.ndarray, "B"]
+        self,
+        features: Float[np.ndarray, "B 4"],
+        network: Bool[np.ndarray, "B"],
+        box_only: Bool[np.ndarray, "B"],
     ) -> Float[np.ndarray, "B"]:
-        """Return every hand's `Calibration.inflation`; `network` tells which hands a network saw."""
-        factor: np.ndarray = np.where(
-            network, self.network.inflation(features), self.detector.inflation(features)
-        )
-        return factor
+        """Return every hand's `Calibration.inflation`, each by the calibration that applies to it."""
+        chosen = zip(features, network, box_only, strict=True)
+        return np.array([self.of(bool(n), bool(b)).inflation(row[None])[0] for row, n, b in chosen])
 
 
 def hand_features(
@@ -110,11 +115,10 @@ def _size_px(detection: HandDetection, evidence: Evidence, i: int) -> float:
 
 @lru_cache(maxsize=1)
 def load_calibrations() -> Calibrations:
-    """Return the calibrations that ship with the package; until one with a network is there, one for both."""
+    """Return the calibration that ships with the package, for all: networks bring their own."""
     path = files("amvur.inference") / "assets" / "calibration.json"
-    values = json.loads(path.read_text())
-    alone = calibration_from(values)
-    return Calibrations(alone, calibration_from(values["network"]) if "network" in values else alone)
+    alone = calibration_from(json.loads(path.read_text()))
+    return Calibrations(alone, alone, alone)
 
 
 def calibration_from(values: Mapping[str, Any]) -> Calibration:

@@ -39,12 +39,15 @@ class FusionSettings:
     sqrt(n) says. `crop_scales` are the crops' sides in units of the longer side of the joints' box; the
     network's answers for several are averaged. Without `beside_detector` the network is only asked for hands
     of which no joints are known: where a detector sees more than the network, its word alone is better.
+    Without `joints_2d_beside_detector` its 2D joints count for such hands only, its 3D joints for all: a
+    network on a detector's own features has nothing to tell it of the picture's plane.
     """
 
     network_scale_3d: float = 1.5
     network_scale_2d: float = 1.5
     crop_scales: tuple[float, ...] = (1.3,)
     beside_detector: bool = True
+    joints_2d_beside_detector: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot weigh or crop."""
@@ -227,8 +230,11 @@ def add_network(
     """
     terms = [_terms(view, k, settings) for view, k in zip(views, evidence.intrinsics, strict=True)]
     network = NetworkEvidence(*(torch.stack(column) for column in zip(*terms, strict=True)))
-    box_only = torch.tensor([not d.confidence.any() for d in detections]) & network.present
-    weight = evidence.joints_2d_weight.masked_fill(box_only[:, None], 0.0)
+    bare = torch.tensor([not d.confidence.any() for d in detections])
+    weight = evidence.joints_2d_weight.masked_fill((bare & network.present)[:, None], 0.0)
+    if not settings.joints_2d_beside_detector:
+        flat = network.joints_2d_weight.masked_fill(~bare[:, None, None], 0.0)
+        network = replace(network, joints_2d_weight=flat)
     return replace(evidence, joints_2d_weight=weight, network=network)
 
 

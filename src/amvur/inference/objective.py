@@ -44,7 +44,7 @@ class NetworkEvidence:
     @property
     def present(self) -> Bool[Tensor, "B"]:
         """Which hands the network saw."""
-        return self.joints_2d_weight.sum((-1, -2)) > 0
+        return self.relative_weight.flatten(1).abs().sum(-1) > 0
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,8 @@ class Reconstructor:
         self.prior = make_prior(self.model)
         self.trained = load_trained(checkpoint, self.device)
         self.calibrations = load_calibrations()
-        if self.trained is not None and self.trained.calibration is not None:
-            self.calibrations = replace(self.calibrations, network=self.trained.calibration)
+        if self.trained is not None:
+            self.calibrations = replace(self.calibrations, **self.trained.calibrations)
 
     def __call__(
         self,
@@ -106,7 +106,13 @@ class Reconstructor:
         with one_thread(len(detections) < MANY_HANDS):
             fitted = self.fit(detections, camera, width, views)
             hands = [
-                assemble(hand, image, camera, self.calibrations.of(hand.by_network), self._texturing)
+                assemble(
+                    hand,
+                    image,
+                    camera,
+                    self.calibrations.of(hand.by_network, hand.box_only),
+                    self._texturing,
+                )
                 for hand in fitted
             ]
         return sorted(hands, key=lambda hand: -hand.score)
@@ -154,7 +160,8 @@ class Reconstructor:
         result = fit(chain, self.prior, repeat(evidence, n_starts), states)
         result = best_of_starts(result, n_starts)
         features = hand_features(detections, evidence, result)
-        inflation = self.calibrations.inflation(features, seen)
+        box_only = np.array([not detection.confidence.any() for detection in detections])
+        inflation = self.calibrations.inflation(features, seen, box_only)
         factors = square_root_covariance(result.curvature, result.prior_curvature, torch.as_tensor(inflation))
         return [
             FittedHand(

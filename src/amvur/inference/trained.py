@@ -18,15 +18,17 @@ from amvur.structures import HandDetection, RgbImage
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network with what is known of it: how to weigh its word, and its calibration if one was measured.
+    """A network with what is known of it: how to weigh its word, and the calibrations that were measured.
 
-    `device` is where its weights are; `source` names the checkpoint.
+    `calibrations` are by the fields of `amvur.inference.calibration.Calibrations`: "network" of hands that a
+    detector saw too, "box" of hands of which only a box is known. `device` is where its weights are; `source`
+    names the checkpoint.
     """
 
     network: JointNetwork
     device: torch.device
     fusion: FusionSettings = field(default_factory=FusionSettings)
-    calibration: Calibration | None = None
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     source: str = ""
 
     def look(self, image: RgbImage, detections: Sequence[HandDetection]) -> list[NetworkView | None]:
@@ -54,8 +56,7 @@ def _load(folder: Path, device: torch.device) -> TrainedNetwork:
     network, config = load_network(folder, device)
     try:
         fusion = fusion_from(config.get("fusion") or {})
-        measured = config.get("calibration")
-        calibration = calibration_from(measured) if measured else None
+        calibrations = _calibrations_from(config.get("calibration") or {})
     except AmvurError as error:
         raise type(error)(f"The checkpoint {folder} cannot be used: {error} {REMEDY}") from error
     except (TypeError, ValueError, AttributeError, KeyError) as error:
@@ -63,7 +64,15 @@ def _load(folder: Path, device: torch.device) -> TrainedNetwork:
             f"The checkpoint {folder} has a section fusion or calibration that cannot be read ({error!r}). "
             f"{REMEDY}"
         ) from error
-    return TrainedNetwork(network, device, fusion, calibration, str(folder))
+    return TrainedNetwork(network, device, fusion, calibrations, str(folder))
+
+
+def _calibrations_from(values: Mapping[str, Any]) -> dict[str, Calibration]:
+    """Read the checkpoint's section "calibration": one for each of "network" and "box" that was measured."""
+    unknown = set(values) - {"network", "box"}
+    if unknown:
+        raise InputError(f"The section calibration may hold network and box, found {sorted(unknown)}.")
+    return {name: calibration_from(value) for name, value in values.items()}
 
 
 def fusion_from(values: Mapping[str, Any]) -> FusionSettings:
@@ -83,4 +92,4 @@ def _setting(name: str, value: Any) -> float | bool | tuple[float, ...]:
     """Return one of the fusion's settings in its own type."""
     if name == "crop_scales":
         return tuple(float(x) for x in value)
-    return bool(value) if name == "beside_detector" else float(value)
+    return bool(value) if name.endswith("beside_detector") else float(value)

@@ -25,6 +25,7 @@ class AugmentConfig:
     """Ranges from which every picture draws uniformly; fractions are of the picture's side.
 
     `padding` is what `grid_sample` shows beyond the border. Amounts of color are for pixels in [0, 1].
+    A share `spectrum_probability` of the pictures gets a part of another picture's amplitude spectrum.
     """
 
     roll_deg: float = 180.0
@@ -39,6 +40,7 @@ class AugmentConfig:
     erase_probability: float = 0.4
     erase_side: tuple[float, float] = (0.08, 0.4)
     erase_count: int = 2
+    spectrum_probability: float = 0.3
 
 
 def augment(
@@ -55,9 +57,9 @@ def augment(
 
 
 def recolor(batch: LabelledImages, generator: Generator, config: AugmentConfig) -> LabelledImages:
-    """Return the same pictures with other colors, noise and rectangles."""
+    """Return the same pictures with other spectra, colors, noise and rectangles."""
     pixels = as_pixels(batch.images)
-    for change in (jitter_color, add_noise, erase):
+    for change in (mix_spectrum, jitter_color, add_noise, erase):
         pixels = change(pixels, generator, config)
     images = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
     return replace(batch, images=images.permute(0, 2, 3, 1).contiguous())
@@ -116,6 +118,27 @@ def move(
         joints_2d=joints_2d,
         joint_confidence=batch.joint_confidence * inside,
     )
+
+
+def mix_spectrum(
+    pixels: Float[Tensor, "B 3 H W"], generator: Generator, config: AugmentConfig
+) -> Float[Tensor, "B 3 H W"]:
+    """Blend the amplitude spectra of some pictures with those of others of the batch; phases stay.
+
+    Phases hold the shapes, amplitudes the style of a renderer or a camera (Xu et al., "A Fourier-based
+    framework for domain generalization", 2021).
+    """
+    count = len(pixels)
+    chosen = _uniform(generator, (0.0, 1.0), count) < config.spectrum_probability
+    step = int(torch.randint(1, max(count, 2), (), generator=generator, device=generator.device))
+    other = (torch.arange(count, device=pixels.device) + step) % count
+    part = _uniform(generator, (0.0, 1.0), count, 1, 1, 1)[chosen]
+    if not bool(chosen.any()):
+        return pixels
+    own, others = torch.fft.rfft2(pixels[chosen]), torch.fft.rfft2(pixels[other[chosen]])
+    amplitude = torch.lerp(own.abs(), others.abs(), part)
+    mixed = torch.fft.irfft2(torch.polar(amplitude, own.angle()), s=pixels.shape[-2:])
+    return pixels.index_put((chosen,), mixed)
 
 
 def jitter_color(
