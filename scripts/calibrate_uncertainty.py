@@ -12,9 +12,9 @@ Two thirds of the renders are used; coverage is reported on the others. Writes
 
 calibrates the estimate from detector and network together on synthetic pictures of a seed that no training
 uses (`--seed`, held out), and writes "network" in the section "calibration" of the checkpoint's
-`config.json`. `--scale-3d` and `--scale-2d` set its section "fusion" first. With `--box-only` the network gets boxes in
-place of detections (of the true joints, sides 10 % longer, moved and scaled by a few percent), for hands
-without detected joints: "box" in that section.
+`config.json`. `--scale-3d` and `--scale-2d` (inf: none of the network's 2D) set its section "fusion" first.
+With `--box-only` the network gets boxes in place of detections (of the true joints, sides 10 % longer, moved
+and scaled by a few percent), for hands without detected joints: "box" in that section.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from amvur.geometry.procrustes import align_similarity
 from amvur.inference.calibration import Calibration, Calibrations
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import merge_runs
-from amvur.inference.network_evidence import NetworkView
+from amvur.inference.network_evidence import FusionSettings, NetworkView
 from amvur.inference.posterior import STD_SAMPLES, aligned_std, draw_meshes
 from amvur.inference.reconstructor import Reconstructor
 from amvur.structures import HandDetection, RgbImage, Side
@@ -68,7 +68,7 @@ def main() -> None:
     if args.checkpoint is None:
         reconstructor = Reconstructor(detector="none")
         observations = observe(range(args.seed, args.seed + args.count))
-        cases = [Case(o.detection, o.rendered.mesh.joints[0], SIZE_PX) for o in observations]
+        cases = [Case(o.detection, o.rendered.mesh.joints[0], SIZE_PX, SIZE_PX) for o in observations]
     else:
         detector = "none" if args.box_only else "mediapipe"
         reconstructor = Reconstructor(detector=detector, checkpoint=str(args.checkpoint))
@@ -94,21 +94,35 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A detection, where the hand's joints (21,3; m, camera frame) truly are, and the picture's side (px)."""
+    """A detection, where the hand's joints (21,3; m) truly are, and the picture's size (px)."""
 
     detection: HandDetection
     joints: Tensor
-    size_px: int
+    width: int
+    height: int
     view: NetworkView | None = None
+    labelled: bool = False
 
 
 def choose_scales(reconstructor: Reconstructor, scale_3d: float | None, scale_2d: float | None) -> dict:
     """Set the network's scales where they are given; return all of the section "fusion"."""
     trained = reconstructor.trained
-    given = {"network_scale_3d": scale_3d, "network_scale_2d": scale_2d}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    reconstructor.trained = replace(trained, fusion=replace(trained.fusion, **chosen))
-    return asdict(reconstructor.trained.fusion)
+    fusion = fusion_with(trained.fusion, scale_3d, scale_2d)
+    if fusion != trained.fusion:  # whoever weighs a network beside a detector wants it there
+        fusion = replace(fusion, beside_detector=True)
+    reconstructor.trained = replace(trained, fusion=fusion)
+    return asdict(fusion)
+
+
+def fusion_with(fusion: FusionSettings, scale_3d: float | None, scale_2d: float | None) -> FusionSettings:
+    """Return settings with other scales; an infinite one leaves the picture's plane to the detector."""
+    if scale_3d is not None:
+        fusion = replace(fusion, network_scale_3d=scale_3d)
+    if scale_2d is None:
+        return fusion
+    if np.isinf(scale_2d):
+        return replace(fusion, joints_2d_beside_detector=False)
+    return replace(fusion, network_scale_2d=scale_2d, joints_2d_beside_detector=True)
 
 
 def synthetic_cases(
@@ -124,7 +138,7 @@ def synthetic_cases(
             side = "left" if pictures.is_left[i] else "right"
             for detection in find(reconstructor, image, side, pictures.joints_2d[i].numpy(), generator):
                 (view,) = reconstructor.trained.look(image, [detection])
-                cases.append(Case(detection, truth, SYNTHETIC_PX, view))
+                cases.append(Case(detection, truth, SYNTHETIC_PX, SYNTHETIC_PX, view))
     return cases
 
 
@@ -172,12 +186,13 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
     """
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     for case in cases:
-        camera = make_camera(case.size_px, case.size_px, hand_sizes_px=[merge_runs(case.detection).size_px])
+        sizes = [merge_runs(case.detection).size_px]
+        camera = make_camera(case.width, case.height, hand_sizes_px=sizes)
         stds = []
         for log_inflation in LOG_INFLATIONS:
             fixed = Calibration(np.array([log_inflation, 0, 0, 0]), np.zeros(21), "none")
             reconstructor.calibrations = Calibrations(fixed, fixed, fixed)
-            hand = reconstructor.fit([case.detection], camera, case.size_px, [case.view])[0]
+            hand = reconstructor.fit([case.detection], camera, case.width, [case.view])[0]
             state = hand.posterior.state
             like = hand.posterior.model.v_template
             mesh = hand.posterior.model.from_matrices(

@@ -121,7 +121,8 @@ def look(
     """Run the network once over all hands of a picture; None for a hand whose crop misses the picture or
     that it is not asked for.
 
-    A network of upright hands looks at a hand without joints in four turns and follows the surest one.
+    A network of upright hands looks at a hand without joints in four turns and follows the one in which it
+    sees the hand most upright.
     Raises `InputError` if the network answers with something that is not finite.
     """
     size = int(network.config.image_px)
@@ -196,17 +197,24 @@ def _follow(
 ) -> Float[np.ndarray, "21 2"]:
     """Return a hand's joints (px of the picture) from an upright square about it, whatever its roll.
 
-    The surest of four turns is looked at twice more, each time about the joints found before.
+    Of four turns the one whose hand stands most upright is looked at twice more, each time about the joints
+    found before.
     """
     turns = [replace(square, rotation_rad=turn * math.pi / 2) for turn in range(4)]
-    best = min(_answers(network, image, turns, device), key=lambda a: float(a.joints_std_px.mean()))
+    found = [
+        _unmirrored(a.joints_px, square, image.shape[1]) for a in _answers(network, image, turns, device)
+    ]
+    crops = [upright_crop(joints, square.size_px, square.mirrored) for joints in found]
+    # how far each hand is from upright in its turn: the cosine knows no full circles
+    upright = [math.cos(c.rotation_rad - t.rotation_rad) for c, t in zip(crops, turns, strict=True)]
+    best = int(np.argmax(upright))
+    joints, crop = found[best], crops[best]
     for _ in range(2):
-        joints = _unmirrored(best.joints_px, square, image.shape[1])
-        crop = upright_crop(joints, square.size_px, square.mirrored)
         if not crop.touches(image.shape):
             break
-        best = _answers(network, image, [crop], device)[0]
-    return _unmirrored(best.joints_px, square, image.shape[1])
+        joints = _unmirrored(_answers(network, image, [crop], device)[0].joints_px, square, image.shape[1])
+        crop = upright_crop(joints, square.size_px, square.mirrored)
+    return joints
 
 
 def _unmirrored(
