@@ -11,7 +11,8 @@ from amvur.data.real import open_dataset
 from amvur.errors import InputError
 from amvur.hand.loading import load_hand_model
 from amvur.models.network import NetworkConfig
-from amvur.training.real_sources import Mixture, Numbered, Photos, Rendered, Renders, check_dataset, has_3d
+from amvur.training.mixture import Mixture, Numbered, Rendered, Renders
+from amvur.training.real_sources import Photos, check_dataset, has_3d
 
 SYNTHETIC = "synthetic"
 
@@ -71,7 +72,16 @@ def make_source(
         if len(faults) > 5:
             say(f"{choice.name}: {len(faults)} samples in all will be skipped")
         any_3d = any_3d or (use_3d and _some_3d(dataset))
-        sets.append(Photos(dataset, network.image_px, with_3d=use_3d, seed=seed, pose_mean=pose_mean))
+        sets.append(
+            Photos(
+                dataset,
+                network.image_px,
+                with_3d=use_3d,
+                seed=seed,
+                pose_mean=pose_mean,
+                name=choice.name,
+            )
+        )
     if not weak and not any_3d:
         raise InputError(
             "A supervised preset needs 3D labels, found none that fit in "
