@@ -1,5 +1,6 @@
 """`amvur` with a preset `small` for weak training: few weights, a row in the log for every step."""
 
+import signal
 import sys
 from dataclasses import replace
 
@@ -13,5 +14,6 @@ SMALL = replace(
 )
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background of a shell
     PRESETS["small"] = SMALL
     main(sys.argv[1:])

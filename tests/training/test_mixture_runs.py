@@ -1,5 +1,6 @@
 """A run on a mixture of data sets: killed and resumed, and with any number of workers, it is the same run."""
 
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -53,7 +54,15 @@ def test_killed_and_resumed_it_is_bit_equal(tmp_path, data, whole):
     assert_same(whole, weights(tmp_path))
 
 
+@pytest.fixture
+def ctrl_c():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("step", [0, 2, 4])
+@pytest.mark.usefixtures("ctrl_c")
 def test_stopped_by_ctrl_c_and_resumed_it_is_bit_equal(tmp_path, data, whole, step):
     part = go(tmp_path, made=parts(loss=interrupted_at(step)), source=mixture_of(data))
     assert (part.step, part.finished, part.interrupted) == (step + 1, False, True)
@@ -70,3 +79,20 @@ def test_pictures_do_not_depend_on_the_number_of_workers(data):
         assert torch.equal(getattr(one, field.name), getattr(many, field.name)), field.name
     for pool in pools:
         pool.close()
+
+
+def test_a_run_in_the_background_keeps_ignoring_ctrl_c(tmp_path, ctrl_c):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert go(tmp_path, made=parts(loss=interrupted_at(2))).finished
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path, ctrl_c):
+    def loss(*arguments):
+        interrupted_at(0)(*arguments)
+        return interrupted_at(0)(*arguments)
+
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, made=parts(loss=loss))
+    assert not (tmp_path / "state.pt").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -12,7 +12,8 @@ from typing import Any
 class StopRequest:
     """Within it, the first Ctrl-C only sets `made`; the second one raises `KeyboardInterrupt`.
 
-    Does nothing outside the main thread, to which signals belong.
+    Does nothing outside the main thread, to which signals belong, and where Ctrl-C is ignored (a run in the
+    background of a shell).
     """
 
     def __init__(self) -> None:
@@ -22,7 +23,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         """Take over Ctrl-C."""
-        if threading.current_thread() is threading.main_thread():
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             self._before = signal.signal(signal.SIGINT, self._note)
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -45,6 +46,8 @@ def label_photographs(
     file cannot be written and `InputError` where it holds something else.
     """
     before = _previous(output)
+    for leftover in output.parent.glob(f".{glob.escape(output.name)}.*.tmp"):  # of a killed run
+        leftover.unlink(missing_ok=True)
     tally, records = LabelTally(), {}
     unsaved = 0
     for path in paths:
