@@ -96,7 +96,7 @@ def test_ctrl_c_in_a_terminal_saves_and_says_how_to_go_on(tmp_path, amvur_train)
 
 
 def test_ctrl_c_before_the_first_step(tmp_path, capsys, amvur_train, monkeypatch):
-    def interrupted(options, preset):
+    def interrupted(options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "_train", interrupted)

@@ -31,13 +31,8 @@ def run_train(options: Train) -> int:
     Raises `InputError` for options that cannot work, `OutputError` if the folder cannot be written to or
     holds another run, and what making pictures or steps raises.
     """
-    check_train(options)
-    check_output(options.output)
-    preset = find_preset(options)
-    if options.workers and options.devices * options.nodes == 1:
-        print(f"amvur: {options.workers} processes make pictures; the first steps wait for them", flush=True)
     try:
-        result = _train(options, preset)
+        result = _train(options)
     except KeyboardInterrupt:  # before the first step, or a second time
         _say(f"stopped; {options.output} holds what was saved before. {_GO_ON}")
         return 130
@@ -58,8 +53,13 @@ def run_train(options: Train) -> int:
     return 0
 
 
-def _train(options: Train, preset: Preset) -> Result:
-    """Load all that a run needs, and run."""
+def _train(options: Train) -> Result:
+    """Check the options, load all that a run needs, and run."""
+    check_train(options)
+    check_output(options.output)
+    preset = find_preset(options)
+    if options.workers and options.devices * options.nodes == 1:
+        print(f"amvur: {options.workers} processes make pictures; the first steps wait for them", flush=True)
     import torch
 
     from amvur.data.synthetic.generator import MAX_SEED, SyntheticHands

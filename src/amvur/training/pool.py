@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from amvur.errors import AmvurError, InputError, OutputError
 from amvur.training.label_checks import check_labels
 from amvur.training.sources import Delivery, RightHands, SkippedSamples, Source, skipped_from_json
+from amvur.training.stopping import ctrl_c_later
 from amvur.training.targets import LabelledImages
 
 RANK_STRIDE = 2**24
@@ -181,7 +182,8 @@ class SamplePool:
     def _next(self) -> Delivery:
         """Return the next batch of the source."""
         if self._batches is None:
-            self._batches = iter(self._loader())
+            with ctrl_c_later():  # a worker that is given half of its orders ends with a traceback
+                self._batches = iter(self._loader())
         try:
             found = next(self._batches)
         except StopIteration:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from multiprocessing import forkserver
 from types import FrameType, TracebackType
 from typing import Any
@@ -39,6 +41,15 @@ class StopRequest:
         if self.made:
             raise KeyboardInterrupt
         self.made = True
+
+
+@contextlib.contextmanager
+def ctrl_c_later() -> Iterator[None]:
+    """Let what is within it be done before Ctrl-C has its effect."""
+    with StopRequest() as stop:
+        yield
+    if stop.made:
+        signal.raise_signal(signal.SIGINT)
 
 
 def start_fork_server() -> None:
