@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/photo_reading.py [--count 300]
 
-Writes made-up sets (own photographs at two sizes, FreiHAND's and HO3D's layouts, shards of synthetic hands)
+Writes made-up sets (own photographs of three sizes, the layouts of FreiHAND and HO3D, shards of synthetic hands)
 in a temporary folder, takes every picture of them once as training does (labels, decoding, crop) and prints
 one JSON object. `per_cpu_second` says what it costs, `per_second` what it took here; files come from memory.
 """
@@ -106,8 +106,9 @@ def main() -> None:
     results: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        for width, height in ((640, 480), (224, 224)):
-            write_photographs(root / f"own{width}", options.count, width, height)
+        for width, height in ((4000, 3000), (640, 480), (224, 224)):
+            count = options.count if width < 1000 else options.count // 10
+            write_photographs(root / f"own{width}", count, width, height)
             results[f"own photographs {width}×{height} JPEG"] = _real(root / f"own{width}", False)
         write_freihand(root / "freihand", options.count)
         results["FreiHAND 224×224 JPEG, 3D labels"] = _real(root / "freihand", True)

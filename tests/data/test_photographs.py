@@ -64,6 +64,18 @@ def test_a_foreign_file_is_kept(tmp_path):
     with pytest.raises(InputError, match="not overwritten"):
         label_photographs(paths, output, Told())
     assert output.read_text() == "{}"
+    output.write_text('{"info": {"made_by": "amvur label"}, "imag')
+    with pytest.raises(
+        InputError, match=r"labels\.json is not what .* or is damaged .* remove it to label anew"
+    ):
+        label_photographs(paths, output, Told())
+
+
+def test_an_image_entry_with_a_strange_id_is_left_out(tmp_path):
+    values = {"images": [{"id": [1], "file_name": "a.png"}], "annotations": [{"image_id": 1}]}
+    (tmp_path / "labels.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match="annotation 0: wanted the image_id"):
+        open_photographs(tmp_path)[0]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +85,9 @@ def test_a_foreign_file_is_kept(tmp_path):
         ({"keypoints": [float("nan"), 1, 2] * 21}, "not finite"),
         ({"side": "both"}, "side wants"),
         ({"image_id": 7}, "image_id"),
+        ({"image_id": {"a": 1}}, "image_id"),
+        ({"keypoints_confidence": [2.0] * 21}, "between 0 and 1"),
+        ({"keypoints": [1, 2, 2] + [0, 0, 0] * 20}, "at least two keypoints"),
         ({"bbox": [0, 0, 0, 4]}, "bbox wants"),
     ],
 )

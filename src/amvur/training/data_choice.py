@@ -68,6 +68,11 @@ def make_source(
     any_3d = False
     for choice in choices:
         folder = Path(choice.name)
+        if choice.name != SYNTHETIC and not folder.exists():
+            raise InputError(
+                f"--data wants {SYNTHETIC} or the folder of a data set, found nothing at {folder}. "
+                "Check the path."
+            )
         if choice.name == SYNTHETIC:
             sets.append(Renders(synthetic))
             any_3d = True
@@ -98,7 +103,7 @@ def _open_photos(
     """Open a data set of photographs and tell what is wrong with its samples."""
     dataset = open_dataset(Path(name), "training")
     photos = Photos(dataset, image_px, with_3d=use_3d, seed=seed, pose_mean=pose_mean, name=name)
-    faults = check_dataset(dataset, use_3d)
+    faults = check_dataset(dataset, use_3d, name)
     for fault in faults[:5]:
         say(f"will be skipped: {fault}")
     if len(faults) > 5:

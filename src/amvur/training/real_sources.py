@@ -43,7 +43,7 @@ class Photos(ShuffledSet):
         """
         name = name or dataset.name
         if not len(dataset):
-            raise InputError(f"{name} ({dataset.split}) has no labelled hand. Label some first.")
+            raise InputError(f"{name} ({dataset.split}) has no labelled hand. Label some first: amvur label.")
         super().__init__(name, len(dataset), seed)
         self.dataset, self.image_px, self.with_3d = dataset, image_px, with_3d
         self.pose_mean = np.zeros(45) if pose_mean is None else np.asarray(pose_mean, np.float64)
@@ -59,7 +59,7 @@ class Photos(ShuffledSet):
         return {**self.dataset.identity(), **own}
 
 
-def check_dataset(dataset: HandDataset, with_3d: bool) -> list[str]:
+def check_dataset(dataset: HandDataset, with_3d: bool, name: str | None = None) -> list[str]:
     """Look at samples before the first step and return what is wrong with some.
 
     Labels are read and pictures looked for, not decoded. Raises `InputError` where more than half of the
@@ -78,7 +78,8 @@ def check_dataset(dataset: HandDataset, with_3d: bool) -> list[str]:
     if not count or len(faults) > MAX_BAD_SHARE * count:
         shown = "\n  ".join(faults[:5])
         raise InputError(
-            f"{dataset.name}: {len(faults)} of {count} samples cannot be used, more than half.\n  {shown}"
+            f"{name or dataset.name}: {len(faults)} of {count} samples cannot be used, more than half. Give "
+            f"another folder, or repair this one. The first:\n  {shown}"
         )
     return faults
 
