@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/photo_reading.py [--count 300]
 
-Writes made-up sets (own photographs of three sizes, the layouts of FreiHAND and HO3D, shards of synthetic hands)
-in a temporary folder, takes every picture of them once as training does (labels, decoding, crop) and prints
-one JSON object. `per_cpu_second` says what it costs, `per_second` what it took here; files come from memory.
+Writes made-up sets (own photographs of three sizes, the layouts of FreiHAND and HO3D, shards) in a temporary
+folder, takes every picture of them once as training does (labels, decoding, crop) and prints one JSON object.
+`per_cpu_second` says what it costs, `per_second` what it took here; files come from memory.
 """
 
 from __future__ import annotations

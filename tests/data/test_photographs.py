@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from amvur.cli import main
 from amvur.data.real.labelling import label_photographs
 from amvur.data.real.photographs import is_photographs, open_photographs
 from amvur.errors import InputError
@@ -76,6 +77,27 @@ def test_an_image_entry_with_a_strange_id_is_left_out(tmp_path):
     (tmp_path / "labels.json").write_text(json.dumps(values))
     with pytest.raises(InputError, match="annotation 0: wanted the image_id"):
         open_photographs(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "wants a folder of photographs, found none at nowhere. Check the path."),
+        (["empty"], "The folder empty has no images"),
+        (["photos/a.png"], "found none at photos/a.png"),
+        (["photos", "--output", "empty"], "--output wants a file, found the folder empty"),
+        (["photos", "--detector", "no.task"], "no.task does not exist"),
+    ],
+)
+def test_wrong_usage_of_the_command_is_told(tmp_path, monkeypatch, capsys, arguments, message):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "empty").mkdir()
+    folder_of(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        main(["label", *arguments])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
