@@ -1,12 +1,14 @@
 """Own photographs: labels made by a told detector are read back as they were; bad ones are named."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from amvur.cli import main
+from amvur.data.real import labelling
 from amvur.data.real.labelling import label_photographs
 from amvur.data.real.photographs import is_photographs, open_photographs
 from amvur.errors import InputError
@@ -57,6 +59,23 @@ def test_labels_come_back_and_are_not_made_twice(tmp_path):
     assert sample.side == "left"
     assert sample.joint_confidence[0] == pytest.approx(0.2)
     assert json.loads(first)["annotations"][0]["keypoints"][2::3] == [1] + [2] * 20
+
+
+def test_labels_of_photographs_not_reached_again_are_kept(tmp_path, monkeypatch):
+    paths, output = folder_of(tmp_path)
+    label_photographs(paths, output, Told(), str)
+    Image.fromarray(np.full((80, 90, 3), 100, np.uint8)).save(paths[0])
+    monkeypatch.setattr(labelling, "SAVE_EVERY", 1)
+    replace = os.replace
+
+    def once(*names):
+        replace(*names)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(labelling.os, "replace", once)
+    with pytest.raises(KeyboardInterrupt):
+        label_photographs(paths, output, Told(), str)
+    assert [image["file_name"] for image in json.loads(output.read_bytes())["images"]] == ["a.png", "b.png"]
 
 
 def test_a_foreign_file_is_kept(tmp_path):

@@ -66,6 +66,7 @@ def ctrl_c():
 def test_stopped_by_ctrl_c_and_resumed_it_is_bit_equal(tmp_path, data, whole, step):
     part = go(tmp_path, made=parts(loss=interrupted_at(step)), source=mixture_of(data))
     assert (part.step, part.finished, part.interrupted) == (step + 1, False, True)
+    assert weights(tmp_path)["progress"]["step"] == step + 1
     assert go(tmp_path, source=mixture_of(data), run={"resume": True}).finished
     assert_same(whole, weights(tmp_path))
 
