@@ -76,9 +76,11 @@ def test_a_damaged_sample_is_skipped_and_told(folder):
     assert f"{shard}:000000006" in next(iter(skipped)).reason
 
 
-def test_a_cut_off_shard_is_named(folder):
+@pytest.mark.parametrize("end", [b"000000006.json", b"000000007.png"], ids=["in a sample", "between samples"])
+def test_a_cut_off_shard_is_named(folder, end):
     shard = folder / "shard-000001.tar"
-    shard.write_bytes(shard.read_bytes()[:20_000])
+    data = shard.read_bytes()
+    shard.write_bytes(data[: data.index(end) + (700 if end.endswith(b"json") else 0)])
     with pytest.raises(InputError, match=r"shard-000001\.tar .*delete it and run the command"):
         IndexedShards(folder)[5]
 
