@@ -102,7 +102,8 @@ def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
         if not inside:
             raise InputError(
                 f"The folder {path} has no images: looked for names ending in {', '.join(IMAGE_SUFFIXES)} "
-                f"(in capitals too), not in folders below it. If they end otherwise, name the files."
+                f"(in capitals too), not in folders below it. Give the folder that holds them; if they end "
+                "otherwise, rename them."
             )
         files.extend(inside)
     return files

@@ -1,11 +1,14 @@
 """Own photographs: labels made by a told detector are read back as they were; bad ones are named."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from amvur.cli import main
+from amvur.data.real import labelling
 from amvur.data.real.labelling import label_photographs
 from amvur.data.real.photographs import is_photographs, open_photographs
 from amvur.errors import InputError
@@ -58,12 +61,62 @@ def test_labels_come_back_and_are_not_made_twice(tmp_path):
     assert json.loads(first)["annotations"][0]["keypoints"][2::3] == [1] + [2] * 20
 
 
+def test_labels_of_photographs_not_reached_again_are_kept(tmp_path, monkeypatch):
+    paths, output = folder_of(tmp_path)
+    label_photographs(paths, output, Told(), str)
+    Image.fromarray(np.full((80, 90, 3), 100, np.uint8)).save(paths[0])
+    monkeypatch.setattr(labelling, "SAVE_EVERY", 1)
+    replace = os.replace
+
+    def once(*names):
+        replace(*names)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(labelling.os, "replace", once)
+    with pytest.raises(KeyboardInterrupt):
+        label_photographs(paths, output, Told(), str)
+    assert [image["file_name"] for image in json.loads(output.read_bytes())["images"]] == ["a.png", "b.png"]
+
+
 def test_a_foreign_file_is_kept(tmp_path):
     paths, output = folder_of(tmp_path)
     output.write_text("{}")
     with pytest.raises(InputError, match="not overwritten"):
         label_photographs(paths, output, Told())
     assert output.read_text() == "{}"
+    output.write_text('{"info": {"made_by": "amvur label"}, "imag')
+    with pytest.raises(
+        InputError, match=r"labels\.json is not what .* or is damaged .* remove it to label anew"
+    ):
+        label_photographs(paths, output, Told())
+
+
+def test_an_image_entry_with_a_strange_id_is_left_out(tmp_path):
+    values = {"images": [{"id": [1], "file_name": "a.png"}], "annotations": [{"image_id": 1}]}
+    (tmp_path / "labels.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match="annotation 0: wanted the image_id"):
+        open_photographs(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "wants a folder of photographs, found none at nowhere. Check the path."),
+        (["empty"], "The folder empty has no images"),
+        (["photos/a.png"], "found none at photos/a.png"),
+        (["photos", "--output", "empty"], "--output wants a file, found the folder empty"),
+        (["photos", "--detector", "no.task"], "no.task does not exist"),
+    ],
+)
+def test_wrong_usage_of_the_command_is_told(tmp_path, monkeypatch, capsys, arguments, message):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "empty").mkdir()
+    folder_of(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        main(["label", *arguments])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -73,6 +126,9 @@ def test_a_foreign_file_is_kept(tmp_path):
         ({"keypoints": [float("nan"), 1, 2] * 21}, "not finite"),
         ({"side": "both"}, "side wants"),
         ({"image_id": 7}, "image_id"),
+        ({"image_id": {"a": 1}}, "image_id"),
+        ({"keypoints_confidence": [2.0] * 21}, "between 0 and 1"),
+        ({"keypoints": [1, 2, 2] + [0, 0, 0] * 20}, "at least two keypoints"),
         ({"bbox": [0, 0, 0, 4]}, "bbox wants"),
     ],
 )

@@ -99,6 +99,9 @@ def test_wrong_usage_is_told(arguments, message, tmp_path, monkeypatch, capsys):
 def test_data_that_is_not_there(checkpoint, tmp_path, capsys):
     assert amvur("--checkpoint", checkpoint, "--data", tmp_path / "no", "--output", tmp_path / "out") == 2
     assert f"found nothing at {tmp_path / 'no'}" in capsys.readouterr().err
+    (tmp_path / "labels.json").write_text('{"images": [], "annotations": []}')
+    assert amvur("--checkpoint", checkpoint, "--data", tmp_path, "--output", tmp_path / "out") == 2
+    assert f"{tmp_path} has no labelled hand to evaluate on" in capsys.readouterr().err
 
 
 def test_a_submission_wants_mano_and_an_online_evaluation(checkpoint, shards, tmp_path, capsys):

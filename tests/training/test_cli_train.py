@@ -26,6 +26,7 @@ def amvur(*arguments):
         (("--steps", 0), "--steps wants at least 1, found 0"),
         (("--workers", -1), "--workers wants at least 0"),
         (("--max-seconds", 0), "--max-seconds wants seconds above 0"),
+        (("--data", "/nowhere"), "found nothing at /nowhere. Check the path."),
     ],
 )
 def test_wrong_usage_is_told(tmp_path, capsys, arguments, message):

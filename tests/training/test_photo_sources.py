@@ -8,8 +8,9 @@ from PIL import Image
 from amvur.data.real.samples import HandSample
 from amvur.errors import InputError
 from amvur.training.data_choice import parse_choice
+from amvur.training.mixture import Mixture
 from amvur.training.objective import marked_mean
-from amvur.training.real_sources import Mixture, Photos, check_dataset, labelled_image
+from amvur.training.real_sources import Photos, check_dataset, labelled_image
 
 
 def sample_of(tmp_path, **changes):
@@ -50,7 +51,7 @@ def test_labels_move_with_the_mirrored_crop(tmp_path):
 def test_3d_truth_cannot_reach_weak_pictures(tmp_path):
     poison = {n: np.full(k, np.nan) for n, k in (("global_orient", 3), ("hand_pose", 45), ("betas", 10))}
     poison |= {"transl": np.full(3, np.nan), "joints": np.full((21, 3), np.nan), "intrinsics": np.eye(3)}
-    found = Photos(Listed([sample_of(tmp_path, **poison)]), 64, with_3d=False).picture(0)
+    found = Photos(Listed([sample_of(tmp_path, **poison)]), 64, with_3d=False).picture(0).images
     assert torch.isfinite(found.transl).all()
     assert not found.has_3d.any()
     with pytest.raises(InputError, match="global_orient"):
@@ -64,7 +65,7 @@ def test_bad_samples_are_skipped_or_stop(tmp_path):
     good, bad = sample_of(tmp_path), sample_of(tmp_path, image_path=tmp_path / "none.png")
     assert len(check_dataset(Listed([good, good, bad]), False)) == 1
     photos = Photos(Listed([good, good, bad]), 64, with_3d=False)
-    assert all(len(photos.picture(n)) == 1 for n in range(6))
+    assert all(len(photos.picture(n).images) == 1 for n in range(6))
     with pytest.raises(InputError, match="2 of 3"):
         check_dataset(Listed([good, bad, bad]), False)
 
@@ -76,8 +77,8 @@ def test_mixtures_keep_shares_and_do_not_depend_on_where_they_start(tmp_path):
     assert abs(share - 2 / 3) < 4 * np.sqrt(2 / 9 / 6000)
     whole = list(mixture.stream(0, 6, 2))
     later = list(mixture.stream(2, 4, 2))
-    assert torch.equal(whole[1].images, later[0].images)
-    assert torch.equal(whole[2].joints_2d, later[1].joints_2d)
+    assert torch.equal(whole[1].images.images, later[0].images.images)
+    assert torch.equal(whole[2].images.joints_2d, later[1].images.joints_2d)
 
 
 def test_unmarked_pictures_take_no_part():

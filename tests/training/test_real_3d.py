@@ -19,8 +19,9 @@ from amvur.data.synthetic import generator
 from amvur.geometry.cameras import view_rotation
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
+from amvur.training.mixture import Mixture
 from amvur.training.presets import PRESETS
-from amvur.training.real_sources import Mixture, Photos, crop_of, labelled_image
+from amvur.training.real_sources import Photos, crop_of, labelled_image
 from amvur.training.targets import targets_of
 
 

@@ -1,6 +1,6 @@
 """A training run small enough for tests: drawn pictures, a random hand, a network of two layers.
 
-As a program (`python tiny_run.py FOLDER STEPS PROCESSES ...`) it is what the tests kill and multiply.
+As a program (`python tiny_run.py KIND FOLDER PROCESSES [DATA]`) it is what the tests kill and multiply.
 """
 
 import os
@@ -144,25 +144,35 @@ def go(folder, *, run=None, made=None, source=None, **changes):
     return train(made, config(**changes), Path(folder), source, TinySource(9), options)
 
 
-def killed_at(step):
+def killed_at(step, number_of_signal=signal.SIGKILL):
     """An objective that kills its own process, without any clean-up."""
 
     def loss(prediction, targets, number, generator):
         if number == step:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number_of_signal)
         return objective(prediction, targets, number, generator)
 
     return loss
+
+
+def interrupted_at(step):
+    """An objective during which Ctrl-C is pressed."""
+    return killed_at(step, signal.SIGINT)
 
 
 def weights(folder):
     return torch.load(Path(folder) / "state.pt", weights_only=True)
 
 
-def main(kind, folder, processes):
+def main(kind, folder, processes, data=None):
     torch.set_num_threads(1)
+    source = None
+    if data is not None:
+        from tiny_photos import mixture_of
+
+        source = mixture_of(Path(data))
     if kind == "killed":
-        go(folder, made=parts(loss=killed_at(3)), save_every_s=0.0)
+        go(folder, made=parts(loss=killed_at(3)), source=source, save_every_s=0.0)
     run = {"augment": None, "devices": int(processes)}
     go(folder, made=parts(False, quiet_objective), run=run, steps=4)
 

@@ -120,13 +120,18 @@ def _open_source(options: Evaluate) -> PictureSource:
         return open_benchmark(options.cache, options.workers)
     path = Path(options.data)
     if not path.exists():
-        raise InputError(f"--data wants {SYNTH} or the folder of a data set, found nothing at {path}.")
+        raise InputError(
+            f"--data wants {SYNTH} or the folder of a data set, found nothing at {path}. Check the path."
+        )
     if (path / "manifest.json").is_file():
         return ShardSource(path)
     from amvur.data.real import open_dataset
     from amvur.evaluation.real_sources import RealSource
 
-    return RealSource(open_dataset(path, options.split), path)
+    dataset = open_dataset(path, options.split)
+    if not len(dataset):
+        raise InputError(f"{path} has no labelled hand to evaluate on. Label some first: amvur label.")
+    return RealSource(dataset, path)
 
 
 def _check_submission(subject: Subject, source: PictureSource) -> None:

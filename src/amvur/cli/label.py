@@ -20,10 +20,14 @@ def run_label(options: Label) -> int:
     from amvur.image import find_images
 
     if not options.folder.is_dir():
-        raise InputError(f"amvur label wants a folder of photographs, found none at {options.folder}.")
+        raise InputError(
+            f"amvur label wants a folder of photographs, found none at {options.folder}. Check the path."
+        )
     if options.detector == "none":
         raise InputError("--detector none finds no joints. Leave it out or name a hand_landmarker.task file.")
     output = options.output or options.folder / LABELS
+    if output.is_dir():
+        raise InputError(f"--output wants a file, found the folder {output}. Name a file in it.")
     paths = find_images([options.folder])
     tally = label_photographs(paths, output, make_detector(options.detector), _say)
     print(

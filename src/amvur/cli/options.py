@@ -208,7 +208,8 @@ class Train:
     pretrained: bool = False
     """Begin with timm's weights of the backbone (downloaded)."""
     data: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="synthetic|DIR[=WEIGHT]")] = ()
-    """Give it once for every data set: synthetic, or a folder; with =WEIGHT its share of the pictures."""
+    """Give it once for every set: synthetic (rendered meanwhile), or the folder of a data set, of labelled
+    photographs or of `amvur synthesize`; with =WEIGHT its share of the pictures."""
     start: str | None = None
     """Begin with the weights (and the network) of a checkpoint folder; default is the shipped one."""
 

@@ -16,20 +16,45 @@ if TYPE_CHECKING:
 
     from amvur.data.synthetic.generator import SyntheticHands
     from amvur.models.network import NetworkConfig
-    from amvur.training.pool import Source
     from amvur.training.presets import Preset
-    from amvur.training.run_options import Parts, RunOptions
+    from amvur.training.run_options import Parts, Result, RunOptions
+    from amvur.training.sources import Source
 
+_GO_ON = "Go on with the same command and --resume."
 HELD_OUT_SEED_STEP = 1_000_003
 """The held-out pictures' seed lies this far from that of training."""
 
 
 def run_train(options: Train) -> int:
-    """Train, or go on, and say where the weights are; returns 0.
+    """Train, or go on, and say where the weights are; returns 0, or 130 after Ctrl-C.
 
     Raises `InputError` for options that cannot work, `OutputError` if the folder cannot be written to or
     holds another run, and what making pictures or steps raises.
     """
+    try:
+        result = _train(options)
+    except KeyboardInterrupt:  # before the first step, or a second time
+        _say(f"stopped; {options.output} holds what was saved before. {_GO_ON}")
+        return 130
+    for text in result.skipped_samples:
+        _say(text)
+    if result.interrupted:
+        _say(f"stopped and saved after step {result.step}. {_GO_ON}")
+        return 130
+    end = "finished" if result.finished else "paused; the same command with --resume goes on"
+    error = (
+        "" if result.held_out_mm is None else f", PA-MPJPE of held-out pictures {result.held_out_mm:.2f} mm"
+    )
+    skipped = f", {result.skipped} steps skipped (not finite)" if result.skipped else ""
+    print(
+        f"{result.step} steps in {result.seconds:.0f} s{error}{skipped}: {end}. "
+        f"Weights: {options.output / 'last'}"
+    )
+    return 0
+
+
+def _train(options: Train) -> Result:
+    """Check the options, load all that a run needs, and run."""
     check_train(options)
     check_output(options.output)
     preset = find_preset(options)
@@ -56,17 +81,7 @@ def run_train(options: Train) -> int:
     pictures = _chosen_data(options, preset, source)
     card: dict[str, object] = {"preset": options.preset, "start": options.start, "data": pictures.identity()}
     run = replace(_run_options(options, card), upright=preset.network.crop == "upright")
-    result = train(parts, preset.training, options.output, pictures, held_out, run)
-    end = "finished" if result.finished else "paused; the same command with --resume goes on"
-    error = (
-        "" if result.held_out_mm is None else f", PA-MPJPE of held-out pictures {result.held_out_mm:.2f} mm"
-    )
-    skipped = f", {result.skipped} steps skipped (not finite)" if result.skipped else ""
-    print(
-        f"{result.step} steps in {result.seconds:.0f} s{error}{skipped}: {end}. "
-        f"Weights: {options.output / 'last'}"
-    )
-    return 0
+    return train(parts, preset.training, options.output, pictures, held_out, run)
 
 
 def check_train(options: Train) -> None:
@@ -161,7 +176,7 @@ def _chosen_data(options: Train, preset: Preset, synthetic: SyntheticHands) -> S
         preset.network,
         preset.objective.weak,
         preset.training.seed,
-        lambda text: print(f"amvur: {text}", file=sys.stderr, flush=True),
+        _say,
     )
 
 
@@ -180,3 +195,7 @@ def _run_options(options: Train, card: dict[str, object]) -> RunOptions:
         keep_pool=options.keep_pool,
         card=card,
     )
+
+
+def _say(text: str) -> None:
+    print(f"amvur: {text}", file=sys.stderr, flush=True)

@@ -7,18 +7,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
+
 from amvur.data.real import open_dataset
+from amvur.data.synthetic.shard_reader import MANIFEST
 from amvur.errors import InputError
 from amvur.hand.loading import load_hand_model
 from amvur.models.network import NetworkConfig
-from amvur.training.real_sources import Mixture, Numbered, Photos, Rendered, Renders, check_dataset, has_3d
+from amvur.training.mixture import Mixture, Numbered, Rendered, Renders
+from amvur.training.real_sources import Photos, check_dataset, has_3d
+from amvur.training.stored_hands import StoredHands
 
 SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True)
 class DataChoice:
-    """`synthetic` or a folder, and its weight in the mixture."""
+    """`synthetic` or a folder (a data set, photographs, stored synthetic hands), and its weight."""
 
     name: str
     weight: float = 1.0
@@ -51,27 +57,32 @@ def make_source(
 ) -> Mixture:
     """Open, check and mix data sets; what is wrong with single samples is told by `say`.
 
-    3D labels are used only by supervised presets whose hand model is MANO, the model they belong to. Raises
-    `InputError` for a data set that cannot be used, and where a supervised preset has nothing in 3D.
+    3D labels of real sets are used only by supervised presets whose hand model is MANO, the model they
+    belong to. Raises `InputError` for a data set that cannot be used, and where a supervised preset has
+    nothing in 3D.
     """
     choices = [parse_choice(text) for text in texts]
+    hand = load_hand_model(network.hand_model)
     use_3d = not weak and network.hand_model != "open"
-    pose_mean = load_hand_model(network.hand_model).pose_mean if use_3d else None
     sets: list[Numbered] = []
     any_3d = False
     for choice in choices:
+        folder = Path(choice.name)
+        if choice.name != SYNTHETIC and not folder.exists():
+            raise InputError(
+                f"--data wants {SYNTHETIC} or the folder of a data set, found nothing at {folder}. "
+                "Check the path."
+            )
         if choice.name == SYNTHETIC:
             sets.append(Renders(synthetic))
             any_3d = True
-            continue
-        dataset = open_dataset(Path(choice.name), "training")
-        faults = check_dataset(dataset, use_3d)
-        for fault in faults[:5]:
-            say(f"will be skipped: {fault}")
-        if len(faults) > 5:
-            say(f"{choice.name}: {len(faults)} samples in all will be skipped")
-        any_3d = any_3d or (use_3d and _some_3d(dataset))
-        sets.append(Photos(dataset, network.image_px, with_3d=use_3d, seed=seed, pose_mean=pose_mean))
+        elif (folder / MANIFEST).is_file():
+            sets.append(StoredHands(choice.name, folder, network.image_px, hand.sha256, seed))
+            any_3d = True
+        else:
+            photos = _open_photos(choice.name, network.image_px, use_3d, hand.pose_mean, seed, say)
+            sets.append(photos)
+            any_3d = any_3d or (use_3d and _some_3d(photos.dataset))
     if not weak and not any_3d:
         raise InputError(
             "A supervised preset needs 3D labels, found none that fit in "
@@ -79,6 +90,25 @@ def make_source(
             "FILE.pkl. Use --preset weak for 2D labels, or add --data synthetic."
         )
     return Mixture(sets, [choice.weight for choice in choices], seed)
+
+
+def _open_photos(
+    name: str,
+    image_px: int,
+    use_3d: bool,
+    pose_mean: Float[np.ndarray, "45"],
+    seed: int,
+    say: Callable[[str], None],
+) -> Photos:
+    """Open a data set of photographs and tell what is wrong with its samples."""
+    dataset = open_dataset(Path(name), "training")
+    photos = Photos(dataset, image_px, with_3d=use_3d, seed=seed, pose_mean=pose_mean, name=name)
+    faults = check_dataset(dataset, use_3d, name)
+    for fault in faults[:5]:
+        say(f"will be skipped: {fault}")
+    if len(faults) > 5:
+        say(f"{name}: {len(faults)} samples in all will be skipped")
+    return photos
 
 
 def _some_3d(dataset: object) -> bool:

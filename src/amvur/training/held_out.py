@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from amvur.geometry.procrustes import align_similarity
 from amvur.hand.model import HandModel
 from amvur.training.augment import as_pixels
-from amvur.training.pool import PoolConfig, SamplePool, Source
+from amvur.training.pool import PoolConfig, SamplePool
+from amvur.training.sources import Source
 from amvur.training.targets import LabelledImages, targets_of
 
 

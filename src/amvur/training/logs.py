@@ -19,6 +19,7 @@ COLUMNS = (
     "images_per_s",
     "pool",
     "skipped",
+    "skipped_samples",
     "held_out_pa_mpjpe_mm",
 )
 
@@ -79,6 +80,16 @@ class RunLog:
         with staged.open("w", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([self._columns, *kept])
         os.replace(staged, self.path)
+
+
+def shown_of(row: Mapping[str, float | int | None]) -> dict[str, str]:
+    """Return what a progress bar shows of a row."""
+    shown = {"loss": f"{row['loss']:.4g}", "img/s": f"{row['images_per_s']:.0f}"}
+    if row.get("held_out_pa_mpjpe_mm") is not None:
+        shown["PA-MPJPE mm"] = f"{row['held_out_pa_mpjpe_mm']:.2f}"
+    if row["skipped"]:
+        shown["skipped"] = str(row["skipped"])
+    return shown
 
 
 def _text(value: float | int | None) -> str:

@@ -20,13 +20,16 @@ from amvur.models.upright import UprightNetwork
 from amvur.training.augment import as_pixels, augment
 from amvur.training.config import TrainingConfig
 from amvur.training.held_out import draw_held_out, pa_mpjpe_mm
-from amvur.training.logs import RunLog
+from amvur.training.logs import RunLog, shown_of
+from amvur.training.loss_module import Labels, LossModule
 from amvur.training.optimization import AveragedNetwork, learning_rate, make_optimizer
-from amvur.training.pool import RANK_STRIDE, PoolConfig, SamplePool, Source
+from amvur.training.pool import RANK_STRIDE, PoolConfig, SamplePool
 from amvur.training.randomness import make_generator, mixed_seed
-from amvur.training.run_options import Loss, Parts, Result, RunOptions, TrainingError, make_fabric
+from amvur.training.run_options import Parts, Result, RunOptions, TrainingError, make_fabric
 from amvur.training.run_state import POOL, STATE, Progress, load_state, save_last, save_state
-from amvur.training.targets import Targets, targets_of
+from amvur.training.sources import Source
+from amvur.training.stopping import StopRequest, start_fork_server
+from amvur.training.targets import targets_of
 from amvur.training.upright_views import upright_view
 
 MAX_SKIPPED_IN_A_ROW = 50
@@ -59,26 +62,6 @@ def train(
         trainer.close()
 
 
-class _Labels:
-    """Targets and generator on their way through wrappers that would take a dataclass apart."""
-
-    def __init__(self, targets: Targets, step: int, generator: torch.Generator) -> None:
-        self.targets, self.step, self.generator = targets, step, generator
-
-
-class _LossModule(nn.Module):
-    """Network and objective as one module, so that wrappers see tensors and one scalar."""
-
-    def __init__(self, network: nn.Module, objective: Loss) -> None:
-        super().__init__()
-        self.network, self.objective = network, objective
-
-    def forward(self, pixels: Tensor, labels: _Labels) -> tuple[Tensor, dict[str, Tensor]]:
-        prediction = self.network(pixels)
-        with torch.autocast(pixels.device.type, enabled=False):
-            return self.objective(prediction, labels.targets, labels.step, labels.generator)
-
-
 class Trainer:
     """One run: everything that lives from its first step to its last."""
 
@@ -104,7 +87,7 @@ class Trainer:
             self.network.to(memory_format=torch.channels_last)
         self._optimizer = make_optimizer(self.network, config)
         self._module, self._wrapped = self.fabric.setup(
-            _LossModule(self.network, parts.objective), self._optimizer
+            LossModule(self.network, parts.objective), self._optimizer
         )
         self.average = AveragedNetwork(self.network, config.ema_decay)
         self.progress = Progress()
@@ -135,6 +118,8 @@ class Trainer:
         self._pool_saved = 0
         if run.keep_pool and self.pool.load(self._pool_file):
             self._pool_saved = self.pool.rendered
+        if run.workers:
+            start_fork_server()
         if self.rank == 0:
             self.output.mkdir(parents=True, exist_ok=True)
             self._held_out = draw_held_out(held_out, config.held_out, self.parts.image_px, run.workers).to(
@@ -145,26 +130,42 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def run_steps(self) -> Result:
-        """Make steps until the run's end or the end of its time; save at the end."""
+        """Make steps until the run's end, the end of its time or Ctrl-C; save at the end."""
         config, progress = self.config, self.progress
         hidden = True if self.rank else None if self.run.show_progress is None else not self.run.show_progress
-        with tqdm(total=config.steps, initial=progress.step, unit="step", disable=hidden) as bar:
-            self._window: list[float] = []
-            self._window_began = time.monotonic()
-            elapsed = self._elapsed()
-            while progress.step < config.steps and not self._is_over(elapsed):
-                loss, terms = self._step(elapsed)
-                self._window.append(loss)
-                bar.update()
-                elapsed = self._elapsed()
-                if self.rank == 0:
-                    self._after_step(bar, terms, last=progress.step >= config.steps or self._is_over(elapsed))
-        progress.seconds = elapsed
-        if self.rank == 0 or self.run.keep_pool:
-            self._save(elapsed)
-        limit = self.run.max_seconds
-        finished = progress.step >= config.steps or (limit is not None and elapsed >= limit)
-        return Result(progress.step, elapsed, progress.skipped, progress.held_out_mm, finished)
+        self._window: list[float] = []
+        self._window_began = time.monotonic()
+        elapsed, stopped = self._elapsed(), False
+        over = self._is_over(elapsed)
+        with StopRequest() as stop:
+            with tqdm(total=config.steps, initial=progress.step, unit="step", disable=hidden) as bar:
+                while not over and not stopped:
+                    loss, terms = self._step(elapsed)
+                    self._window.append(loss)
+                    bar.update()
+                    elapsed = self._elapsed()
+                    over = self._is_over(elapsed)
+                    if self.rank == 0:
+                        self._after_step(bar, terms, last=over)
+                    stopped = not self._all_agree(not stop.made)
+            if self.rank == 0 or self.run.keep_pool:
+                self._save(elapsed)
+        return self._result(elapsed, stopped)
+
+    def _result(self, elapsed: float, stopped: bool) -> Result:
+        """Say how the run ended."""
+        assert self.pool is not None
+        progress = self.progress
+        finished = self.run.share_done(progress.step / self.config.steps, elapsed) >= 1
+        return Result(
+            progress.step,
+            elapsed,
+            progress.skipped,
+            progress.held_out_mm,
+            finished,
+            stopped and not finished,
+            self.pool.skipped.summary(),
+        )
 
     def close(self) -> None:
         """Stop threads and workers, close the log."""
@@ -175,7 +176,7 @@ class Trainer:
     def _step(self, elapsed: float) -> tuple[float, dict[str, Tensor]]:
         """Make one step; where loss or gradient is not finite, weights stay as they are."""
         config, step = self.config, self.progress.step
-        rate = learning_rate(config, step, self._part_done(elapsed))
+        rate = learning_rate(config, step, self.run.share_done(step / config.steps, elapsed))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         pixels, labels = self._batch(step)
@@ -203,7 +204,7 @@ class Trainer:
                 f"{self.progress.step}. Lower the learning rate; {self.output} holds the last good state."
             )
 
-    def _batch(self, step: int) -> tuple[Tensor, _Labels]:
+    def _batch(self, step: int) -> tuple[Tensor, Labels]:
         """Return this process's share of the pictures of a step, and their targets."""
         assert self.pool is not None
         size = self.config.batch_size // self.world
@@ -225,7 +226,7 @@ class Trainer:
         pixels = as_pixels(images.images)
         if self.device.type == "cuda":
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-        return pixels, _Labels(targets_of(images, self.hand), step, generator)
+        return pixels, Labels(targets_of(images, self.hand), step, generator)
 
     def _after_step(self, bar: tqdm, terms: dict[str, Tensor], last: bool) -> None:
         """Evaluate, report and save where it is time."""
@@ -254,15 +255,11 @@ class Trainer:
             "images_per_s": count * self.config.batch_size / max(now - self._window_began, 1e-9),
             "pool": self.pool.rendered,
             "skipped": self.progress.skipped,
+            "skipped_samples": len(self.pool.skipped),
         }
         row |= {name: float(value.detach()) for name, value in terms.items()}
         self.log.write(row)
-        shown = {"loss": f"{row['loss']:.4g}", "img/s": f"{row['images_per_s']:.0f}"}
-        if self.progress.held_out_mm is not None:
-            shown["PA-MPJPE mm"] = f"{self.progress.held_out_mm:.2f}"
-        if self.progress.skipped:
-            shown["skipped"] = str(self.progress.skipped)
-        bar.set_postfix(shown)
+        bar.set_postfix(shown_of(row | {"held_out_pa_mpjpe_mm": self.progress.held_out_mm}))
         self._window, self._window_began = [], now
 
     def _save(self, elapsed: float) -> None:
@@ -274,6 +271,7 @@ class Trainer:
             save_state(self.output, self.network, self.average, self._optimizer, self.progress, config)
             card = {"amvur": version("amvur"), "step": self.progress.step, **self.run.card}
             card["held_out_pa_mpjpe_mm"] = self.progress.held_out_mm
+            card["skipped_samples"] = self.pool.skipped.counts()
             hand = (self.hand.name, self.hand.arrays.sha256)
             save_last(self.output, self.average, config, hand, card)
         if self.run.keep_pool and min(self.pool.rendered, self.config.pool_size) > 1.25 * self._pool_saved:
@@ -290,17 +288,8 @@ class Trainer:
         return float(value)
 
     def _is_over(self, elapsed: float) -> bool:
-        """Say whether the time of the run, or of this part of it, is used up."""
-        whole, part = self.run.max_seconds, self.run.stop_after_s
-        if whole is not None and elapsed >= whole:
-            return True
-        return part is not None and elapsed - self._seconds_before >= part
-
-    def _part_done(self, elapsed: float) -> float:
-        """Return how much of the run is done, by steps or by time, whichever is more."""
-        by_steps = self.progress.step / self.config.steps
-        limit = self.run.max_seconds
-        return by_steps if limit is None else max(by_steps, elapsed / limit)
+        """Say whether all steps are made or the time is used up."""
+        return self.progress.step >= self.config.steps or self.run.is_over(elapsed, self._seconds_before)
 
     def _all_agree(self, good: bool) -> bool:
         """Say whether something is true in all processes."""

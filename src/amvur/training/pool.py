@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
 from uuid import uuid4
 
 import safetensors.torch
@@ -17,31 +17,18 @@ import torch
 from jaxtyping import Int64
 from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
-from amvur.data.samples import HandBatch
 from amvur.errors import AmvurError, InputError, OutputError
 from amvur.training.label_checks import check_labels
-from amvur.training.targets import LabelledImages, as_right_hands
+from amvur.training.sources import Delivery, RightHands, SkippedSamples, Source, skipped_from_json
+from amvur.training.stopping import ctrl_c_later
+from amvur.training.targets import LabelledImages
 
 RANK_STRIDE = 2**24
 """Every process of a run with filling threads draws its own pictures: process r's begin at r times this."""
 
 _NAMES = tuple(field.name for field in fields(LabelledImages))
-
-
-class Source(Protocol):
-    """Where pictures come from; `SyntheticHands` is one."""
-
-    def stream(
-        self, start: int, count: int | None, batch_size: int
-    ) -> IterableDataset[HandBatch] | IterableDataset[LabelledImages]:
-        """Return samples start, start + 1, ... as a dataset of batches, each worker its share."""
-        ...
-
-    def identity(self) -> dict[str, Any]:
-        """Return all that the samples depend on, in JSON's types."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,11 +58,12 @@ class SamplePool:
     def __init__(self, source: Source, config: PoolConfig, device: torch.device | str = "cpu") -> None:
         """Allocate nothing yet; the first `fill` does, and starts workers and thread."""
         self.config, self.device = config, torch.device(device)
+        self.skipped = SkippedSamples()
         self._source = source
         self._store: LabelledImages | None = None
         self._rendered = 0
         """How many samples were taken from the source, from `config.start` on."""
-        self._batches: Iterator[LabelledImages] | None = None
+        self._batches: Iterator[Delivery | AmvurError] | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -133,6 +121,7 @@ class SamplePool:
                 return
             kept = {name: getattr(self._store, name)[: len(self)].cpu() for name in _NAMES}
             note = {"identity": self._identity(), "rendered": str(self._rendered)}
+            note["skipped"] = self.skipped.to_json()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             safetensors.torch.save_file(kept, staged, note)
@@ -154,8 +143,8 @@ class SamplePool:
                 if note.get("identity") != self._identity():
                     return False
                 batch = LabelledImages(**{name: file.get_tensor(name) for name in _NAMES})
-                rendered = int(note["rendered"])
-        except (OSError, SafetensorError, KeyError, ValueError):
+                rendered, skipped = int(note["rendered"]), skipped_from_json(note.get("skipped", "[]"))
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError):
             return False
         if len(batch) > self.config.size:
             # whoever wanted fewer gets the first ones; a ring that went round has none
@@ -164,7 +153,7 @@ class SamplePool:
             batch, rendered = batch[: self.config.size], self.config.size
         elif rendered > len(batch) and len(batch) < self.config.size:
             return False
-        self._put(batch)
+        self._put(Delivery(batch, skipped))
         self._rendered = rendered
         return True
 
@@ -190,25 +179,27 @@ class SamplePool:
                 "with --workers 0 it happens in this process."
             ) from self._failure
 
-    def _next(self) -> LabelledImages:
+    def _next(self) -> Delivery:
         """Return the next batch of the source."""
         if self._batches is None:
-            self._batches = iter(self._loader())
+            with ctrl_c_later():  # a worker that is given half of its orders ends with a traceback
+                self._batches = iter(self._loader())
         try:
-            return next(self._batches)
+            found = next(self._batches)
         except StopIteration:
             raise PoolError(
                 f"The source ended after {self._rendered} pictures, wanted {self.config.size}. "
                 "Give a smaller --pool-size."
             ) from None
-        except AmvurError:
-            raise
         except Exception as error:
             raise PoolError(
                 f"The making of pictures failed: {error}. With --workers 0 it happens in this process."
             ) from error
+        if isinstance(found, AmvurError):
+            raise found
+        return found
 
-    def _loader(self) -> DataLoader[LabelledImages]:
+    def _loader(self) -> DataLoader[Delivery | AmvurError]:
         """Return a loader that goes on where the pool ends."""
         first = self.config.start + self._rendered
         stream = self._source.stream(first, None, self.config.chunk)
@@ -223,8 +214,10 @@ class SamplePool:
             prefetch_factor=4 if workers else None,
         )
 
-    def _put(self, batch: LabelledImages) -> None:
+    def _put(self, delivery: Delivery) -> None:
         """Check pictures and write them behind the last ones, in the ring of the pool."""
+        batch = delivery.images
+        self.skipped.add(delivery.skipped)
         check_labels(batch, self.config.image_px)
         if not self.config.replace:
             batch = batch[: self.config.size - self._rendered]
@@ -256,19 +249,6 @@ class SamplePool:
             self._batches = None
 
 
-class RightHands(IterableDataset[LabelledImages]):
-    """A stream of batches as right hands: workers send only what training needs."""
-
-    def __init__(self, stream: IterableDataset[HandBatch] | IterableDataset[LabelledImages]) -> None:
-        """Wrap a stream."""
-        self.stream = stream
-
-    def __iter__(self) -> Iterator[LabelledImages]:
-        """Yield this worker's share."""
-        for batch in self.stream:
-            yield batch if isinstance(batch, LabelledImages) else as_right_hands(batch)
-
-
 def _allocate(like: LabelledImages, size: int, device: torch.device) -> LabelledImages:
     """Return room for `size` pictures; raises `InputError` where memory does not suffice."""
     try:
@@ -288,5 +268,9 @@ def _allocate(like: LabelledImages, size: int, device: torch.device) -> Labelled
 
 
 def _one_thread(_: int) -> None:
-    """Let a worker compute on one thread; many workers would otherwise fight for the cores."""
+    """Let a worker compute on one thread; many workers would otherwise fight for the cores.
+
+    Ctrl-C reaches every process of a terminal: the training process alone decides what to do then.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -1,26 +1,18 @@
-"""Data sets of photographs, alone or mixed, as the pictures that a pool is filled with.
-
-Picture i of a source depends on its seed and i alone, so that workers, pauses and restarts change nothing.
-"""
+"""Data sets of photographs as training pictures: cut out by boxes, as right hands, their labels with them."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch.utils.data import IterableDataset, get_worker_info
 
 from amvur.crop import CropTransform
 from amvur.data.real.samples import HandDataset, HandSample
-from amvur.data.samples import HandBatch
 from amvur.errors import AmvurError, InputError
-from amvur.training.targets import LabelledImages, as_right_hands
+from amvur.training.mixture import ShuffledSet
+from amvur.training.targets import LabelledImages
 
 CROP_OVER_BOX = 1.3 / 1.1
 """The crop's side over that of the whole hand's box, as networks are shown hands in evaluation."""
@@ -29,23 +21,10 @@ ASSUMED_FOCAL = 1.2
 CHECKED = 2000
 """Samples looked at before the first step, spread evenly over a data set; all of a smaller one."""
 MAX_BAD_SHARE = 0.5
-MAX_BAD_IN_A_ROW = 50
 
 
-class Numbered(Protocol):
-    """Pictures by number."""
-
-    def picture(self, number: int) -> LabelledImages:
-        """Return picture `number` (from 0, without end) as a batch of one."""
-        ...
-
-    def identity(self) -> dict[str, Any]:
-        """Return all that the pictures depend on."""
-        ...
-
-
-class Photos:
-    """A data set in an order drawn anew for every round; samples that cannot be used are told and skipped."""
+class Photos(ShuffledSet):
+    """A data set of photographs; hands are cut out by their boxes."""
 
     def __init__(
         self,
@@ -55,30 +34,24 @@ class Photos:
         with_3d: bool,
         seed: int = 0,
         pose_mean: Float[np.ndarray, "45"] | None = None,
+        name: str | None = None,
     ) -> None:
         """Wrap an opened data set; without `with_3d` 3D labels are never looked at.
 
-        `pose_mean` is that of the right hand's model, which poses of training are relative to (None: 0).
+        `pose_mean` is that of the right hand's model, which poses of training are relative to (None: 0);
+        `name` is what the user calls the set. Raises `InputError` for an empty one.
         """
+        name = name or dataset.name
         if not len(dataset):
-            raise InputError(f"{dataset.name} ({dataset.split}) has no labelled hand. Label some first.")
-        self.dataset, self.image_px, self.with_3d, self.seed = dataset, image_px, with_3d, seed
+            raise InputError(f"{name} ({dataset.split}) has no labelled hand. Label some first: amvur label.")
+        super().__init__(name, len(dataset), seed)
+        self.dataset, self.image_px, self.with_3d = dataset, image_px, with_3d
         self.pose_mean = np.zeros(45) if pose_mean is None else np.asarray(pose_mean, np.float64)
 
-    def picture(self, number: int) -> LabelledImages:
-        """Return a picture, or the next usable one; raises `InputError` after 50 bad ones in a row."""
-        fault: AmvurError | None = None
-        for k in range(number, number + MAX_BAD_IN_A_ROW):
-            order = _order(len(self.dataset), self.seed, k // len(self.dataset))
-            index = int(order[k % len(self.dataset)])
-            try:
-                sample = self.dataset[index]
-                convention = convention_of(self.dataset)
-                return labelled_image(sample, self.image_px, self.with_3d, convention, self.pose_mean)
-            except AmvurError as error:
-                fault = error
-                _tell(str(error))
-        raise InputError(f"{MAX_BAD_IN_A_ROW} samples in a row cannot be used. The last: {fault}")
+    def image(self, index: int) -> LabelledImages:
+        """Cut out a sample; raises `AmvurError` for one that cannot be used."""
+        convention = convention_of(self.dataset)
+        return labelled_image(self.dataset[index], self.image_px, self.with_3d, convention, self.pose_mean)
 
     def identity(self) -> dict[str, Any]:
         """Return all that the pictures depend on."""
@@ -86,81 +59,7 @@ class Photos:
         return {**self.dataset.identity(), **own}
 
 
-class Rendered(Protocol):
-    """What renders hands: `SyntheticHands`."""
-
-    def batch(self, indices: Sequence[int]) -> HandBatch:
-        """Return hands by number."""
-        ...
-
-    def identity(self) -> dict[str, Any]:
-        """Return all that the pictures depend on."""
-        ...
-
-
-@dataclass(frozen=True)
-class Renders:
-    """Synthetic hands as one of the sets of a mixture."""
-
-    hands: Rendered
-
-    def picture(self, number: int) -> LabelledImages:
-        """Render a picture."""
-        return as_right_hands(self.hands.batch([number]))
-
-    def identity(self) -> dict[str, Any]:
-        """Return all that the pictures depend on."""
-        return self.hands.identity()
-
-
-class Mixture:
-    """Pictures of several sets, each drawn with a probability proportional to its weight; a `Source`."""
-
-    def __init__(self, sets: Sequence[Numbered], weights: Sequence[float], seed: int = 0) -> None:
-        """Weights are above 0 and need not sum to 1."""
-        self.sets, self.seed = tuple(sets), seed
-        self.shares = np.asarray(weights, dtype=np.float64) / np.sum(weights)
-
-    def choice(self, number: int) -> int:
-        """Return the place of the set that picture `number` comes from."""
-        draw = np.random.default_rng((self.seed, number)).random()
-        return min(int(np.searchsorted(np.cumsum(self.shares), draw, "right")), len(self.sets) - 1)
-
-    def picture(self, number: int) -> LabelledImages:
-        """Return picture `number`: that of the same number of its set, which so is never counted through."""
-        return self.sets[self.choice(number)].picture(number)
-
-    def stream(self, start: int, count: int | None, batch_size: int) -> IterableDataset[LabelledImages]:
-        """Return pictures start, start + 1, ... as a dataset of batches, each worker its share."""
-        return _Stream(self, start, count, batch_size)
-
-    def identity(self) -> dict[str, Any]:
-        """Return all that the pictures depend on."""
-        sets = [s.identity() for s in self.sets]
-        return {"mixture": sets, "shares": self.shares.tolist(), "seed": self.seed}
-
-
-class _Stream(IterableDataset[LabelledImages]):
-    """Batches of a mixture, dealt to workers in turn."""
-
-    def __init__(self, mixture: Mixture, start: int, count: int | None, batch_size: int) -> None:
-        self._mixture, self._start, self._count, self._size = mixture, start, count, batch_size
-
-    def __iter__(self) -> Iterator[LabelledImages]:
-        info = get_worker_info()
-        turn, step = (0, 1) if info is None else (info.id, info.num_workers)
-        end = None if self._count is None else self._start + self._count
-        while end is None or self._start + turn * self._size < end:
-            first = self._start + turn * self._size
-            last = first + self._size if end is None else min(first + self._size, end)
-            parts = [self._mixture.picture(number) for number in range(first, last)]
-            yield LabelledImages(
-                **{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(LabelledImages)}
-            )
-            turn += step
-
-
-def check_dataset(dataset: HandDataset, with_3d: bool) -> list[str]:
+def check_dataset(dataset: HandDataset, with_3d: bool, name: str | None = None) -> list[str]:
     """Look at samples before the first step and return what is wrong with some.
 
     Labels are read and pictures looked for, not decoded. Raises `InputError` where more than half of the
@@ -179,7 +78,8 @@ def check_dataset(dataset: HandDataset, with_3d: bool) -> list[str]:
     if not count or len(faults) > MAX_BAD_SHARE * count:
         shown = "\n  ".join(faults[:5])
         raise InputError(
-            f"{dataset.name}: {len(faults)} of {count} samples cannot be used, more than half.\n  {shown}"
+            f"{name or dataset.name}: {len(faults)} of {count} samples cannot be used, more than half. Give "
+            f"another folder, or repair this one. The first:\n  {shown}"
         )
     return faults
 
@@ -283,15 +183,3 @@ def _right_parameters(
 
 def _row(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.float32))[None]
-
-
-@lru_cache(maxsize=8)
-def _order(count: int, seed: int, turn: int) -> np.ndarray:
-    """Return the order of a data set's samples in one round."""
-    return np.random.default_rng((seed, count, turn)).permutation(count)
-
-
-@lru_cache(maxsize=1000)
-def _tell(fault: str) -> None:
-    """Tell of a fault once."""
-    print(f"amvur: skipped: {fault}", file=sys.stderr, flush=True)

@@ -75,16 +75,33 @@ class RunOptions:
     show_progress: bool | None = None
     card: dict[str, Any] = field(default_factory=dict)
 
+    def is_over(self, seconds: float, seconds_before: float) -> bool:
+        """Say whether the time of the run, or of this part (it began after `seconds_before`), is used up."""
+        whole, part = self.max_seconds, self.stop_after_s
+        if whole is not None and seconds >= whole:
+            return True
+        return part is not None and seconds - seconds_before >= part
+
+    def share_done(self, by_steps: float, seconds: float) -> float:
+        """Return how much of the run is done, by steps or by time, whichever is more."""
+        return by_steps if self.max_seconds is None else max(by_steps, seconds / self.max_seconds)
+
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended; `held_out_mm` is the averaged network's PA-MPJPE (known to the first process)."""
+    """How a run ended; `held_out_mm` is the averaged network's PA-MPJPE (known to the first process).
+
+    `skipped` counts steps, `skipped_samples` tells of every data set with unusable samples that this process
+    met: how many, and why the first. `interrupted`: Ctrl-C ended this part; its state is saved.
+    """
 
     step: int
     seconds: float
     skipped: int
     held_out_mm: float | None
     finished: bool
+    interrupted: bool = False
+    skipped_samples: tuple[str, ...] = ()
 
 
 def make_fabric(run: RunOptions, config: TrainingConfig) -> Fabric:

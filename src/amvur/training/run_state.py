@@ -75,8 +75,14 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     network_config: dict[str, Any],
 ) -> Progress:
-    """Go on from `state.pt`; raises `ModelFileError` if it is damaged, `InputError` if of another network."""
+    """Go on from `state.pt`; raises `ModelFileError` if it is damaged, `InputError` if of another network.
+
+    What a killed run had half written is removed.
+    """
     path = folder / STATE
+    for name in (STATE, POOL):
+        for leftover in folder.glob(f".{name}.*.tmp"):
+            leftover.unlink(missing_ok=True)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         found, schema = content["network"], content["schema"]

@@ -47,5 +47,35 @@ def test_own_photographs_are_opened_by_folder_and_by_file(tmp_path):
         data = open_dataset(path, "training")
         assert (data.name, data.split, len(data)) == ("photographs", "training", 0)
     (tmp_path / "inner").mkdir()
-    with pytest.raises(InputError, match="is no data set"):
+    with pytest.raises(InputError, match=f"is no data set, but {tmp_path} looks like one"):
         open_dataset(tmp_path / "inner")
+    (tmp_path / "inner" / "a.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=f"but {tmp_path} looks like one"):
+        open_dataset(tmp_path / "inner")
+
+
+def test_photographs_that_are_not_labelled_yet(tmp_path):
+    for name in ("a.jpg", "b.PNG"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=rf"holds 2 pictures, but no labels\.json.* amvur label {tmp_path}"):
+        open_dataset(tmp_path, "training")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "no list 'images'"),
+        ('{"images": []}', "no list 'annotations'"),
+        ('{"images": [], "annot', "remove it and run: amvur label"),
+        ('{"images": [], "annotations": [], "info": ["x"]}', "info wants an object"),
+        (
+            '{"images": [], "annotations": [], "info": {"convention": "coco"}}',
+            "amvur, mediapipe, found 'coco'",
+        ),
+    ],
+)
+def test_damaged_labels_are_named(tmp_path, text, message):
+    (tmp_path / "labels.json").write_text(text)
+    with pytest.raises(InputError, match=message) as told:
+        open_dataset(tmp_path, "training")
+    assert str(tmp_path / "labels.json") in str(told.value)

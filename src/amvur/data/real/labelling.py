@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -45,6 +46,8 @@ def label_photographs(
     file cannot be written and `InputError` where it holds something else.
     """
     before = _previous(output)
+    for leftover in output.parent.glob(f".{glob.escape(output.name)}.*.tmp"):  # of a killed run
+        leftover.unlink(missing_ok=True)
     tally, records = LabelTally(), {}
     unsaved = 0
     for path in paths:
@@ -123,12 +126,13 @@ def _previous(output: Path) -> dict[str, Record]:
         for hand in values["annotations"]:
             records[images[hand["image_id"]]["file_name"]][1].append(hand)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        ours, reason = False, repr(error)
+        ours, reason = False, f"{type(error).__name__}: {error}"
     else:
-        reason = "it was not made by amvur label"
+        reason = "it does not say made_by: amvur label"
     if not ours:
         raise InputError(
-            f"{output} holds something else ({reason}) and is not overwritten. Give another --output."
+            f"{output} is not what amvur label writes, or is damaged ({reason}), and is not overwritten. "
+            "Give another --output, or remove it to label anew."
         )
     return records
 
@@ -164,6 +168,8 @@ def _write(output: Path, records: dict[str, Record], failed: Sequence[str]) -> N
         staged.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
         os.replace(staged, output)
     except OSError as error:
-        raise OutputError(f"Cannot write {output}: {error}. Choose another --output.") from error
+        raise OutputError(
+            f"Cannot write {output}: {error.strerror or error}. Choose another --output."
+        ) from error
     finally:
         staged.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from amvur.data.real.photographs import LABELS
 from amvur.errors import InputError
 
 FREIHAND = """FreiHAND v2 (FreiHAND_pub_v2):
@@ -66,6 +67,6 @@ def nearby(folder: Path) -> Path | None:
     except OSError:
         return None
     for other in (folder.resolve().parent, *inside[:100]):
-        if is_freihand(other) or (other / "train.txt").exists() or (other / "evaluation.txt").exists():
+        if is_freihand(other) or any((other / n).exists() for n in ("train.txt", "evaluation.txt", LABELS)):
             return other
     return None

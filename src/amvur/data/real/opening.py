@@ -7,9 +7,10 @@ from pathlib import Path
 from amvur.data.real.freihand import FreiHand
 from amvur.data.real.ho3d import Ho3d
 from amvur.data.real.layouts import FREIHAND, HO3D, is_freihand, is_ho3d, nearby
-from amvur.data.real.photographs import is_photographs, open_photographs
+from amvur.data.real.photographs import LABELS, is_photographs, open_photographs
 from amvur.data.real.samples import HandDataset
 from amvur.errors import InputError
+from amvur.image import IMAGE_SUFFIXES
 
 SPLITS = ("training", "evaluation")
 
@@ -32,6 +33,8 @@ def open_dataset(path: Path, split: str = "evaluation") -> HandDataset:
         return FreiHand(folder, split)
     if is_ho3d(folder):
         return Ho3d(folder, split)
+    if (folder / LABELS).exists():
+        return open_photographs(folder, split)  # tells what is wrong with it
     raise InputError(_unknown(folder))
 
 
@@ -40,6 +43,12 @@ def _unknown(folder: Path) -> str:
     other = nearby(folder)
     if other is not None:
         return f"{folder} is no data set, but {other} looks like one. Give that folder."
+    pictures = sum(child.suffix.lower() in IMAGE_SUFFIXES for child in folder.iterdir())
+    if pictures:
+        return (
+            f"{folder} holds {pictures} pictures, but no {LABELS} with what is to be seen on them. "
+            f"Make it with: amvur label {folder}"
+        )
     found = ", ".join(sorted(child.name for child in folder.iterdir())[:8]) or "nothing"
     return (
         f"{folder} is no data set that is known (no training_K.json or evaluation_K.json, no train.txt or "

@@ -54,13 +54,20 @@ class Photographs:
         self.split = split
         values, data = _read(self.path)
         self._sha256 = hashlib.sha256(data).hexdigest()
-        self.convention: str = str((values.get("info") or {}).get("convention", "amvur"))
+        info = values.get("info") or {}
+        if not isinstance(info, dict):
+            raise InputError(f"{self.path}: info wants an object such as {{}}, found {info!r}. Leave it out.")
+        self.convention: str = str(info.get("convention", "amvur"))
         if self.convention not in CONVENTIONS:
             raise InputError(
                 f"{self.path}: info.convention wants one of {', '.join(CONVENTIONS)}, "
                 f"found {self.convention!r}. Leave it out for joints marked by hand."
             )
-        self._images = {image.get("id"): image for image in values["images"] if isinstance(image, dict)}
+        self._images: dict[int | str, dict[str, Any]] = {
+            image["id"]: image
+            for image in values["images"]
+            if isinstance(image, dict) and isinstance(image.get("id"), int | str)
+        }
         self._hands: list[Any] = [hand for hand in values["annotations"] if not _ignored(hand)]
 
     def __len__(self) -> int:
@@ -71,12 +78,14 @@ class Photographs:
         """Return a hand; raises `InputError` that names the file and the annotation with bad labels."""
         hand = self._hands[index]
         where = f"{self.path}, annotation {index}"
-        if not isinstance(hand, dict) or hand.get("image_id") not in self._images:
-            found = hand.get("image_id") if isinstance(hand, dict) else hand
-            raise InputError(f"{where}: wanted the image_id of one of its images, found {found!r}.")
-        name = self._images[hand["image_id"]].get("file_name")
+        found = hand.get("image_id") if isinstance(hand, dict) else hand
+        if not isinstance(hand, dict) or not isinstance(found, int | str) or found not in self._images:
+            raise InputError(
+                f"{where}: wanted the image_id of one of its images, found {found!r}. Correct or remove it."
+            )
+        name = self._images[found].get("file_name")
         if not isinstance(name, str) or not name:
-            raise InputError(f"{where}: its image has no file_name.")
+            raise InputError(f"{where}: its image has no file_name. Add it to the image's entry.")
         joints, confidence = _joints(hand, where)
         side = _side(hand, where)
         return HandSample(
@@ -103,7 +112,9 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
             f"Wanted labels of photographs, found no {path}. Make them with: amvur label {path.parent}"
         ) from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}. Run amvur label again, or repair it.") from error
+        raise InputError(
+            f"{path} cannot be read: {error}. Repair it, or remove it and run: amvur label {path.parent}"
+        ) from error
     for name in ("images", "annotations"):
         if not isinstance(values, dict) or not isinstance(values.get(name), list):
             raise InputError(f"{path}: wanted COCO's form, found no list {name!r}. See docs/training.md.")
@@ -126,15 +137,19 @@ def _joints(hand: Mapping[str, Any], where: str) -> tuple[np.ndarray, np.ndarray
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{where}: keypoints wants 21 triples x, y, v (63 numbers) and keypoints_confidence 21 numbers: "
-            f"{error}."
+            f'{error}. Correct it, or leave it out with "ignore": true.'
         ) from error
     labelled = triples[:, 2] != 0
     if not (np.isfinite(triples[labelled]).all() and np.isfinite(confidence).all()):
         raise InputError(f"{where}: some keypoints or confidences are not finite. Set v = 0 where unknown.")
     if not ((confidence >= 0) & (confidence <= 1)).all():
-        raise InputError(f"{where}: keypoints_confidence must lie between 0 and 1.")
+        raise InputError(
+            f"{where}: keypoints_confidence must lie between 0 and 1. Correct it, or leave it out."
+        )
     if (confidence > 0).sum() < 2:
-        raise InputError(f"{where}: at least two keypoints with v > 0 are needed.")
+        raise InputError(
+            f'{where}: at least two keypoints with v > 0 are needed. Mark some, or give it "ignore": true.'
+        )
     return np.where(labelled[:, None], triples[:, :2], 0.0), confidence
 
 

@@ -58,8 +58,8 @@ def read_shards(folder: str | Path, batch_size: int = 64) -> Iterator[HandBatch]
 def check_shards(folder: str | Path) -> int:
     """Compare every shard with its sha256 and return the number of samples; raises `InputError`."""
     root, samples = Path(folder), 0
-    for name, entry in _finished_shards(root).items():
-        with _open(root / name) as stream:
+    for name, entry in finished_shards(root).items():
+        with open_shard(root / name) as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != entry["sha256"]:
                 raise InputError(
                     f"{root / name} was changed since it was written: delete it and run the command that "
@@ -71,7 +71,7 @@ def check_shards(folder: str | Path) -> int:
 
 def contact_sheet_bytes(folder: Path) -> bytes:
     """Return a PNG with up to 64 stored pictures, taken at even distances over the set."""
-    shards = _finished_shards(folder)
+    shards = finished_shards(folder)
     count = sum(entry["counts"]["samples"] for entry in shards.values())
     wanted = np.unique(np.linspace(0, count - 1, min(count, SHEET_SIDE**2)).round().astype(int))
     pictures, first = [], 0
@@ -93,7 +93,7 @@ def contact_sheet_bytes(folder: Path) -> bytes:
 
 def _pictures(shard: Path, keys: list[str]) -> list[np.ndarray]:
     """Return the pictures of some samples of a shard."""
-    with _open(shard) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+    with open_shard(shard) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
         members = {member.name: member for member in archive}
         pictures = []
         for key in keys:
@@ -106,10 +106,10 @@ def _pictures(shard: Path, keys: list[str]) -> list[np.ndarray]:
 
 def _read_samples(folder: Path) -> Iterator[tuple[str, Files]]:
     """Yield every sample's name (for messages) and files."""
-    for shard in _finished_shards(folder):
+    for shard in finished_shards(folder):
         path = folder / shard
         try:
-            with _open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+            with open_shard(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
                 yield from _group(path, archive)
         except (tarfile.TarError, EOFError) as error:
             raise InputError(
@@ -132,7 +132,7 @@ def _group(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, Files]]:
         yield f"{path}:{key}", files
 
 
-def _finished_shards(folder: Path) -> dict[str, Any]:
+def finished_shards(folder: Path) -> dict[str, Any]:
     """Return the shards' entries in their order; raises `InputError` for an unfinished set."""
     manifest = read_manifest(folder)
     shards: dict[str, Any] = dict(sorted(manifest["shards"].items()))
@@ -148,7 +148,7 @@ def _finished_shards(folder: Path) -> dict[str, Any]:
     return shards
 
 
-def _open(path: Path) -> Any:
+def open_shard(path: Path) -> Any:
     """Open a shard; raises `InputError` with its path."""
     try:
         return path.open("rb")
