@@ -203,9 +203,11 @@ def test_devices_that_cannot_be_used(run, changes, message):
         make_fabric(RunOptions(**run), config(**changes))
 
 
-def test_settings_that_make_no_sense():
+def test_settings_that_make_no_sense(tmp_path):
     with pytest.raises(InputError, match="batch_size wants at least 1"):
         config(batch_size=0)
+    with pytest.raises(InputError, match="cannot be shared.*--batch-size"):
+        go(tmp_path, batch_size=1)
 
 
 def test_learning_rate_warms_up_and_decays():

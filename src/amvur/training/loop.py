@@ -75,10 +75,10 @@ class Trainer:
             self.fabric.world_size,
             self.fabric.global_rank,
         )
-        if config.batch_size % self.world:
+        if config.batch_size % self.world or config.batch_size < 2 * self.world:  # batch norm wants two
             raise InputError(
-                f"A batch of {config.batch_size} cannot be shared among {self.world} processes. "
-                "Give a --batch-size that can."
+                f"A batch of {config.batch_size} cannot be shared among {self.world} processes, two or more "
+                "each. Give a --batch-size that can."
             )
         self.threaded = self.device.type == "cuda" if run.threaded is None else run.threaded
         self.hand = parts.hand.to(self.device)
