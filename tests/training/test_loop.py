@@ -206,7 +206,7 @@ def test_devices_that_cannot_be_used(run, changes, message):
 def test_settings_that_make_no_sense(tmp_path):
     with pytest.raises(InputError, match="batch_size wants at least 1"):
         config(batch_size=0)
-    with pytest.raises(InputError, match="cannot be shared.*--batch-size"):
+    with pytest.raises(InputError, match=r"cannot be shared.*--batch-size"):
         go(tmp_path, batch_size=1)
 
 
