@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--box-only", action="store_true", help="with --checkpoint: boxes, no detector")
     args = parser.parse_args()
     if args.checkpoint is None:
-        reconstructor = Reconstructor(detector="none")
+        reconstructor = Reconstructor(detector="none", checkpoint="none")
         observations = observe(range(args.seed, args.seed + args.count))
         cases = [Case(o.detection, o.rendered.mesh.joints[0], SIZE_PX, SIZE_PX) for o in observations]
     else:

@@ -58,7 +58,7 @@ def mirror(detection):
 
 @pytest.fixture(scope="module")
 def reconstructor():
-    return Reconstructor(detector="none", device="cpu")
+    return Reconstructor(detector="none", checkpoint="none", device="cpu")
 
 
 @pytest.fixture(scope="module")

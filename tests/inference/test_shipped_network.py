@@ -27,7 +27,7 @@ def pictures():
 def test_it_is_asked_for_hands_without_joints_alone(shipped):
     assert default_checkpoint() is not None
     picture = np.full((64, 64, 3), 128, np.uint8)
-    hand = Reconstructor(detector="none").detector.detect(
+    hand = Reconstructor(detector="none", checkpoint="none").detector.detect(
         picture, boxes=np.array([[8.0, 8, 56, 56]]), side="left"
     )[0]
     seen = replace(hand, confidence=np.ones(21))

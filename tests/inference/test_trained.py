@@ -103,3 +103,11 @@ def test_a_checkpoint_that_cannot_be_used_is_named_with_a_remedy(folder, section
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(AmvurError, match="nowhere"):
         load_trained(tmp_path / "nowhere", CPU)
+
+
+def test_a_network_of_another_hand_model_is_asked_only_for_boxes(folder, mano):
+    """Its joints are those of its own hand: beside a detector of the user's hand they would mislead."""
+    own = Reconstructor(detector="none", device="cpu", checkpoint=str(folder))
+    other = Reconstructor(detector="none", device="cpu", checkpoint=str(folder), hand_model=str(mano))
+    assert own.trained.fusion.beside_detector
+    assert not other.trained.fusion.beside_detector

@@ -54,7 +54,7 @@ class Reconstructor:
         *,
         hand_model: str = "open",
         detector: str | Detector = "mediapipe",
-        checkpoint: str | Path | TrainedNetwork = "none",
+        checkpoint: str | Path | TrainedNetwork = "default",
         device: str = "auto",
         texture: str | Path = "auto",
         uv_texture_px: int | None = None,
@@ -69,6 +69,9 @@ class Reconstructor:
         self._texturing = make_texturing(texture, self._mesh_model, uv_texture_px)
         self.prior = make_prior(self.model)
         self.trained = load_trained(checkpoint, self.device)
+        if self.trained is not None and not self.trained.speaks_of(arrays):
+            # joints of another hand model are a few millimetres elsewhere: better than nothing, no more
+            self.trained = self.trained.only_for_boxes()
         self.calibrations = load_calibrations()
         if self.trained is not None:
             self.calibrations = replace(self.calibrations, **self.trained.calibrations)

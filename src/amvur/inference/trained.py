@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from amvur.errors import AmvurError, InputError, ModelFileError
+from amvur.hand.model import HandModelArrays
 from amvur.inference.calibration import Calibration, calibration_from
 from amvur.inference.network_evidence import FusionSettings, JointNetwork, NetworkView, look
 from amvur.pretrained import REMEDY, default_checkpoint, load_network
@@ -34,6 +35,15 @@ class TrainedNetwork:
     def look(self, image: RgbImage, detections: Sequence[HandDetection]) -> list[NetworkView | None]:
         """Return what the network says of every hand: see `amvur.inference.network_evidence.look`."""
         return look(self.network, image, detections, self.fusion, self.device)
+
+    def speaks_of(self, arrays: HandModelArrays) -> bool:
+        """Whether the network was trained with this hand model (or says nothing of its own)."""
+        hand = getattr(self.network, "hand", None)
+        return hand is None or hand.arrays.sha256 == arrays.sha256
+
+    def only_for_boxes(self) -> TrainedNetwork:
+        """Return the same network, to be asked only for hands without detected joints."""
+        return replace(self, fusion=replace(self.fusion, beside_detector=False))
 
 
 def load_trained(choice: str | Path | TrainedNetwork, device: torch.device) -> TrainedNetwork | None:
