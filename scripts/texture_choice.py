@@ -130,7 +130,7 @@ def candidates() -> list[FitSettings]:
         "least_std": (0.03, 0.06),
         "evidence": (4.0, 10.0),
         "least_px": (0.3, 1.0),
-        "blur_px": (0.0, 0.7, 1.5),
+        "blur_px": (0.0, 1.0, 1.6),
     }
     changed = [replace(USUAL, **{name: value}) for name, values in changes.items() for value in values]  # type: ignore[arg-type]
     return [USUAL, *changed, replace(USUAL, pixel_std=100.0)]

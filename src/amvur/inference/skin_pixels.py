@@ -41,8 +41,8 @@ class FitSettings:
     the odds of skin by no more than exp(±`evidence`).
 
     Lengths are pixels of the crop: a mesh is never surer to lie where it does than `least_px`, or than
-    `unknown_px` if nobody says. Across an outline the picture is a mixture within `blur_px`, of the photograph
-    where that is coarser.
+    `unknown_px` if nobody says. Across an outline the picture is a mixture within `blur_px` (of the
+    photograph where that is coarser).
     """
 
     pixel_std: float = 0.05
@@ -54,7 +54,7 @@ class FitSettings:
     evidence: float = 6.0
     least_px: float = 0.5
     unknown_px: float = 5.0
-    blur_px: float = 1.0
+    blur_px: float = 1.3
 
 
 USUAL = FitSettings()
@@ -87,7 +87,9 @@ def skin_pixels(
     for _ in range(_ROUNDS):
         other = surroundings.density(skin, settings)
         skin = skin_probability(surroundings.pixels, color, color_std, shown, other, settings)
-    return mixture * shown + (1 - mixture) * skin
+    # squared, so that a mesh decides by itself only where it is sure that its outline passes
+    mesh_decides = mixture**2
+    return mesh_decides * shown + (1 - mesh_decides) * skin
 
 
 def skin_probability(
