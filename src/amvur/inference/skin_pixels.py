@@ -89,7 +89,8 @@ def skin_pixels(
         skin = skin_probability(surroundings.pixels, color, color_std, shown, other, settings)
     # squared, so that a mesh decides by itself only where it is sure that its outline passes
     mesh_decides = mixture**2
-    return mesh_decides * shown + (1 - mesh_decides) * skin
+    judged: Float64[NDArray[Any], "N"] = mesh_decides * shown + (1 - mesh_decides) * skin
+    return judged
 
 
 def skin_probability(
