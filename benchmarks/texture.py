@@ -35,6 +35,7 @@ from timing import machine, median_ms
 
 from amvur.data.synthetic.benchmark_set import OCCLUSION_EDGES
 from amvur.image import find_images, load_image
+from amvur.inference.posterior import STD_SAMPLES, projected_std
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.regressed_texture import Texture, default_texture
 from amvur.inference.texture import sample_vertex_colors
@@ -137,7 +138,9 @@ def hands_in(paths: list[Path], every: int = 1) -> Iterable[tuple[Path, Case]]:
         image = load_image(path).pixels
         for hand in reconstruct(image)[:1]:
             camera = hand.camera.intrinsics
-            yield path, Case(image, hand.vertices, hand.faces, camera, hand.side == "left")
+            drawn = torch.from_numpy(hand.sample(STD_SAMPLES).vertices)
+            std_px = projected_std(drawn, torch.as_tensor(camera))
+            yield path, Case(image, hand.vertices, hand.faces, camera, hand.side == "left", std_px)
 
 
 def photos(args: argparse.Namespace) -> dict[str, object]:
@@ -165,7 +168,7 @@ def cost(args: argparse.Namespace) -> dict[str, object]:
     regressor = Ways(args.checkpoint, None).regressor
     case = next(iter(hands_in(args.paths)))[1]
     ways = {
-        "regressed": lambda: regressor(*mesh_of(case), case.left),
+        "regressed": lambda: regressor(*mesh_of(case), case.left, case.std_px),
         "sampled": lambda: sample_vertex_colors(*mesh_of(case)),
     }
     wall: dict[str, list[float]] = defaultdict(list)

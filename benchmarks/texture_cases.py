@@ -18,6 +18,7 @@ from amvur.data.synthetic.benchmark_set import BenchmarkSet
 from amvur.geometry.cameras import project
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
+from amvur.inference.posterior import projected_std
 from amvur.inference.regressed_texture import Texture, load_regressor, pixel_equations, settle
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, look_at_hand, skin_raster
@@ -31,13 +32,17 @@ STORED = (
 
 @dataclass(frozen=True)
 class Case:
-    """One hand in a picture: mesh (m, camera frame), camera (px), and the truth where it is known."""
+    """One hand in a picture: mesh (m, camera frame), camera (px), and the truth where it is known.
+
+    `std_px` is how well the mesh is said to lie in the picture: a standard deviation a vertex.
+    """
 
     image: np.ndarray
     vertices: np.ndarray
     faces: np.ndarray
     intrinsics: np.ndarray
     left: bool
+    std_px: np.ndarray
     occlusion: float = float("nan")
     colors: np.ndarray | None = None
     shown: np.ndarray | None = None
@@ -79,35 +84,48 @@ class SyntheticCases:
             row = {name: tensor[i : i + 1] for name, tensor in self.data.items()}
             left = bool(row["is_left"])
             model = self.models[left]
-            vertices = self._wrong(row, model) if self.errors else row["vertices"]
+            vertices, std_px = row["vertices"], torch.zeros(row["vertices"].shape[1]).numpy()
+            if self.errors:
+                vertices = self._wrong(row, model, self.generator)
+                moved = project(vertices, row["intrinsics"]) - project(row["vertices"], row["intrinsics"])
+                self.errors_px.append(float(torch.linalg.vector_norm(moved, dim=-1).mean()) * 256 / 224)
+                std_px = self._spread(row, model, i)
             yield Case(
                 row["images"][0].numpy(),
                 vertices[0].numpy(),
                 model.faces.numpy(),
                 row["intrinsics"][0].double().numpy(),
                 left,
+                std_px,
                 float(row["occlusion"]),
                 row["vertex_colors"][0].float().numpy(),
                 row["unoccluded_vertices"][0].numpy(),
                 row["mask"][0].numpy(),
             )
 
-    def _wrong(self, row: dict[str, torch.Tensor], model: HandModel) -> torch.Tensor:
+    def _wrong(
+        self, row: dict[str, torch.Tensor], model: HandModel, generator: torch.Generator
+    ) -> torch.Tensor:
         """Return a mesh with errors of pose, size and place."""
 
         def moved(name: str, std: float) -> torch.Tensor:
-            return row[name] + std * torch.randn(row[name].shape, generator=self.generator)
+            return row[name] + std * torch.randn(row[name].shape, generator=generator)
 
         pixel = row["transl"][:, 2:] / row["intrinsics"][:, 0, :1]
-        shift = 2.0 * pixel * torch.randn(1, 3, generator=self.generator) * torch.tensor([1.0, 1.0, 0.0])
+        shift = 2.0 * pixel * torch.randn(1, 3, generator=generator) * torch.tensor([1.0, 1.0, 0.0])
         mesh = model(
             moved("global_orient", 0.04), moved("hand_pose", 0.05), moved("betas", 0.4), row["transl"] + shift
         )
-        moved_px = project(mesh.vertices, row["intrinsics"]) - project(row["vertices"], row["intrinsics"])
-        self.errors_px.append(float(torch.linalg.vector_norm(moved_px, dim=-1).mean()) * 256 / 224)
         return mesh.vertices
 
+    def _spread(self, row: dict[str, torch.Tensor], model: HandModel, seed: int) -> np.ndarray:
+        """Return how far such errors move each vertex, from draws of their own: what a fit would state."""
+        generator = torch.Generator().manual_seed(seed)
+        drawn = [self._wrong(row, model, generator) for _ in range(SPREAD_DRAWS)]
+        return projected_std(torch.cat(drawn), row["intrinsics"][0])
 
+
+SPREAD_DRAWS = 16
 SIDES = {False: "right", True: "left"}
 
 
@@ -127,10 +145,10 @@ class Ways:
         found = {"sampled": sampled, "mean color": np.tile(mean, (len(sampled), 1))}
         view = case.view
         if view is None or not view.visible.any():
-            texture = self.regressor(*mesh_of(case), case.left)
+            texture = self.regressor(*mesh_of(case), case.left, case.std_px)
             return {"ours": texture.colors, "head alone": texture.colors, **found}, texture
         word = self.regressor.regress(view)
-        texture = settle(view, word)
+        texture = settle(view, word, case.std_px.astype(np.float64))
         found = {"ours": texture.colors, "head alone": word.loc[0].numpy(), **found}
         if self.baseline is not None:
             pooled = self.regressor.trunk.pyramid(view.image)[0]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
+from amvur.inference.posterior import projected_std
 from amvur.inference.vertex_evidence import HandView, look_at_hand, vertex_evidence
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.texture import VertexEvidence
@@ -26,11 +27,18 @@ POSE_STD, TURN_STD, SHAPE_STD, SHIFT_PX, DEPTH_STD, EXACT = 0.06, 0.05, 0.5, 2.5
 NAMES = ("images", "intrinsics", "global_orient", "hand_pose", "betas", "transl")
 
 
-def with_errors(labels: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+def error_shares(count: int, generator: torch.Generator) -> Tensor:
+    """Return how large a share of the largest errors each of `count` pictures has."""
+    share = torch.rand(count, 1, generator=generator)
+    return torch.where(torch.rand(count, 1, generator=generator) < EXACT, 0.0, share)
+
+
+def with_errors(
+    labels: dict[str, Tensor], generator: torch.Generator, share: Tensor | None = None
+) -> dict[str, Tensor]:
     """Return parameters with errors like a fit's: up to a few pixels in the picture."""
     count = len(labels["betas"])
-    share = torch.rand(count, 1, generator=generator)
-    share = torch.where(torch.rand(count, 1, generator=generator) < EXACT, 0.0, share)
+    share = error_shares(count, generator) if share is None else share
 
     def moved(name: str, std: float) -> Tensor:
         value = labels[name]
@@ -40,11 +48,24 @@ def with_errors(labels: dict[str, Tensor], generator: torch.Generator) -> dict[s
     shift = share * SHIFT_PX * depth / focal * torch.randn(count, 2, generator=generator)
     farther = share * DEPTH_STD * depth * torch.randn(count, 1, generator=generator)
     return {
+        "intrinsics": labels["intrinsics"],
         "global_orient": moved("global_orient", TURN_STD),
         "hand_pose": moved("hand_pose", POSE_STD),
         "betas": moved("betas", SHAPE_STD),
         "transl": labels["transl"] * (1 + farther / depth) + torch.cat([shift, torch.zeros(count, 1)], 1),
     }
+
+
+@torch.no_grad()
+def spread_px(
+    parameters: dict[str, Tensor], share: Tensor, hand: HandModel, generator: torch.Generator, draws: int = 12
+) -> Tensor:
+    """Return the vertices' standard deviations (px) under errors of such a share: what a fit would state."""
+    drawn = [with_errors(parameters, generator, share) for _ in range(draws)]
+    meshes = torch.stack([hand(*(found[n] for n in NAMES[2:])).vertices for found in drawn])
+    return torch.stack(
+        [torch.from_numpy(projected_std(meshes[:, i], k)) for i, k in enumerate(parameters["intrinsics"])]
+    )
 
 
 def features(args: argparse.Namespace) -> None:
@@ -95,18 +116,26 @@ def one_picture(
     }
 
 
+def shows_hand(view: HandView, mask: Tensor) -> np.ndarray:
+    """Return which of the pixels that the mesh covers (row-major) show the hand; `mask` is the picture's."""
+    y, x = view.raster.mask[0].nonzero(as_tuple=True)
+    side = int(len(mask) ** 0.5)
+    places = view.crop.invert_points(torch.stack([x, y], 1).double().numpy() + 0.5)
+    column, row = np.floor(places).astype(int).T
+    inside = (column >= 0) & (row >= 0) & (column < side) & (row < side)
+    shows: np.ndarray = (
+        inside & mask.view(side, side).numpy()[row.clip(0, side - 1), column.clip(0, side - 1)]
+    )
+    return shows
+
+
 def skin_pixels(view: HandView, mask: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Return some pixels that show the hand: corners and weights in the mesh, and the picture's color.
 
     Where fewer are in sight they are repeated; where none is, their weights are 0.
     """
     y, x = view.raster.mask[0].nonzero(as_tuple=True)
-    side = int(len(mask) ** 0.5)
-    places = view.crop.invert_points(torch.stack([x, y], 1).double().numpy() + 0.5)
-    column, row = np.floor(places).astype(int).T
-    inside = (column >= 0) & (row >= 0) & (column < side) & (row < side)
-    shows = inside & mask.view(side, side).numpy()[row.clip(0, side - 1), column.clip(0, side - 1)]
-    chosen = torch.from_numpy(np.flatnonzero(shows))
+    chosen = torch.from_numpy(np.flatnonzero(shows_hand(view, mask)))
     usable = len(chosen) > 0
     chosen = chosen if usable else torch.arange(len(x))
     chosen = chosen[torch.randint(len(chosen), (PIXELS,), generator=generator)]

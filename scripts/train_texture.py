@@ -8,8 +8,8 @@
 
 `features` poses the open hand by the labels, with errors like those of a fit, and keeps what a frozen
 backbone and the rasteriser say at its vertices; the heads then learn from stored numbers. Shards 0 and 1
-are held out. `choose` tells, on held-out hands, how far to trust pixels. `features` may be stopped, started
-again and split (`--part I --parts N`).
+are held out. `choose` tells, on held-out hands, how far to trust which pixels. `features` may be stopped,
+started again and split (`--part I --parts N`).
 """
 
 from __future__ import annotations
@@ -18,23 +18,19 @@ import argparse
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from shards import bits
-from texture_data import NAMES, PIXELS, SEED, Sample, Stored, features, with_errors
+from texture_choice import choose
+from texture_data import PIXELS, Sample, Stored, features
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from amvur.checkpoint import save_checkpoint
 from amvur.hand.loading import load_hand_model
-from amvur.hand.model import HandModel
-from amvur.inference.regressed_texture import FitSettings, load_regressor, pixel_equations, settle
-from amvur.inference.vertex_evidence import look_at_hand
 from amvur.losses import color_negative_log_likelihood, masked_color_error
 from amvur.models.texture import GlobalColors, TextureConfig, TextureHead, take
 
@@ -177,51 +173,6 @@ def baseline(args: argparse.Namespace) -> None:
     save_checkpoint(
         args.output, settings, network.state_dict(), hand_model="open", card=card, dtype="float16"
     )
-
-
-def choose(args: argparse.Namespace) -> None:
-    """Print what several settings of the fit make of held-out hands: vertex colors and renderings."""
-    hand = HandModel(load_hand_model("open"))
-    regressor = load_regressor(args.output, hand)
-    stored = load_file(sorted((args.work / "pool").glob("*.safetensors"))[0])
-    labels = {name: tensor[: args.held_out] for name, tensor in stored.items()}
-    parameters = with_errors(labels, torch.Generator().manual_seed(SEED))
-    vertices = hand(*(parameters[n] for n in NAMES[2:])).vertices
-    errors: dict[FitSettings, list[tuple[float, ...]]] = {settings: [] for settings in candidates()}
-    held: list[float] = []
-    for i, image in enumerate(labels["images"].numpy()):
-        view = look_at_hand(image, vertices[i].numpy(), hand.faces.numpy(), labels["intrinsics"][i].numpy())
-        if view is None or not view.visible.any():
-            continue
-        word, shown = regressor.regress(view), bits(labels["unoccluded_vertices"][i], vertices.shape[1])
-        behind = (view.visible[0] & ~shown).numpy()  # hidden by an object, or not where the mesh has them
-        shown = (shown & view.visible[0]).numpy()
-        if not (shown.any() and behind.any()):
-            continue
-        matrix, pixels = pixel_equations(view)
-        free = matrix @ shown.astype(float) > 0.99  # pixels whose corners the picture shows
-        texture = settle(view, word)
-        assert texture.std is not None
-        off = np.abs(texture.colors - labels["vertex_colors"][i].numpy() / 255)
-        held.append(float((off < 1.645 * texture.std[:, None]).mean()))
-        for settings, found in errors.items():
-            colors = settle(view, word, settings).colors
-            off = np.abs(255 * colors - labels["vertex_colors"][i].numpy()).mean(1)
-            rendered = np.square(matrix @ colors - pixels)[free].mean() if free.any() else np.nan
-            found.append((off[shown].mean(), off[behind].mean(), -10 * np.log10(rendered)))
-    print(f"stated 90 % intervals hold {np.mean(held):.3f} of all colors")
-    for settings, found in errors.items():
-        at_shown, at_hidden, psnr = np.nanmean(found, 0)
-        print(f"off by {at_shown:.2f} (shown), {at_hidden:.2f} (hidden) of 255, {psnr:.2f} dB: {settings}")
-
-
-def candidates() -> list[FitSettings]:
-    """Return the fits to choose among: the usual one with every setting changed, and none (the last)."""
-    usual = FitSettings()
-    noise = [replace(usual, pixel_std=std) for std in (0.01, 0.02, 0.04, 0.08)]
-    skin = [replace(usual, wider=wider, detail=detail) for wider, detail in ((1.5, 0.03), (3.0, 0.05))]
-    band = [replace(usual, outline_px=low, interior_px=high) for low, high in ((-2.0, -1.0), (2.0, 8.0))]
-    return [*noise, *skin, *band, replace(usual, pixel_std=10.0)]
 
 
 def run(

@@ -12,7 +12,13 @@ from amvur.geometry.rotations import matrix_to_axis_angle
 from amvur.hand.landmarks import HandState, landmarks_and_jacobian
 from amvur.hand.model import HandModel
 from amvur.inference.objective import quadratic
-from amvur.inference.posterior import LaplacePosterior, aligned_std, draw_meshes, square_root_covariance
+from amvur.inference.posterior import (
+    LaplacePosterior,
+    aligned_std,
+    draw_meshes,
+    projected_std,
+    square_root_covariance,
+)
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +140,21 @@ def test_spread_after_alignment_is_the_spread_of_the_part_that_moves():
     std = aligned_std(hands, mean)
     np.testing.assert_allclose(std[0], 0.02, rtol=0.1)
     assert std[1:].max() < 0.001
+
+
+def test_spread_in_the_picture_is_that_of_the_projected_hands(truth):
+    posterior = make_posterior(truth)
+    camera = np.array([[500.0, 0, 320], [0, 480.0, 240], [0, 0, 1]])
+    drawn = draw_meshes(posterior, 40, seed=0).vertices.double().numpy()
+    flat = drawn @ camera.T
+    places = flat[..., :2] / flat[..., 2:]
+    wanted = np.sqrt(np.square(places - places.mean(0)).mean((0, 2)))
+    found = projected_std(torch.as_tensor(drawn).float(), torch.as_tensor(camera))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+    assert wanted.max() > 0.1
+    # a point that may lie behind the camera may lie anywhere
+    drawn[3, 7, 2] = -0.1
+    found = projected_std(torch.as_tensor(drawn), torch.as_tensor(camera))
+    assert np.isinf(found[7])
+    assert np.isfinite(np.delete(found, 7)).all()

@@ -283,3 +283,26 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
     with pytest.raises(InputError, match="No CUDA device"):
         choose_device("cuda")
     assert choose_device("auto").type == "cpu"
+
+
+def test_texture_is_told_how_well_the_mesh_is_known_to_lie(reconstructor, truth, monkeypatch):
+    """In pixels of the picture: as far as drawn hands scatter in it, for left hands too."""
+    told = []
+
+    class Texturing:
+        def __init__(self, real):
+            self.real = real
+
+        def __call__(self, *arguments):
+            told.append(arguments[5])
+            return self.real(*arguments)
+
+    monkeypatch.setattr(reconstructor, "_texturing", Texturing(reconstructor._texturing))
+    detection = detect(truth[1])
+    for found in (detection, mirror(detection)):
+        (hand,) = reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[found])
+        drawn = hand.sample(48).vertices.astype(np.float64) @ INTRINSICS.T
+        places = drawn[..., :2] / drawn[..., 2:]
+        std_px = np.sqrt(np.square(places - places.mean(0)).mean((0, 2)))
+        np.testing.assert_allclose(told[-1], std_px, rtol=1e-3)
+        assert 0.1 < std_px.mean() < 30

@@ -5,28 +5,27 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from scipy.stats import norm
+from scipy.spatial import cKDTree
 
 from amvur.checkpoint import save_checkpoint
 from amvur.errors import InputError, ModelFileError
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.regressed_texture import (
-    FitSettings,
     TextureRegressor,
     conjugate_gradients,
     default_texture,
     fit_to_photo,
-    interior,
     load_regressor,
     pixel_equations,
-    skin_probability,
+    settle,
 )
 from amvur.inference.texture import SKIN_COLOR
 from amvur.inference.texturing import make_texturing
 from amvur.inference.vertex_evidence import feature_width, look_at_hand, vertex_evidence
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.texture import TextureConfig, TextureHead, VertexColors
+from amvur.render import rasterize
 
 CAMERA = np.array([[420.0, 0, 160], [0, 420.0, 120], [0, 0, 1]])
 SIZE = (240, 320)
@@ -53,6 +52,27 @@ def gradient_picture():
     """Red grows to the right, green downward, one step of 255 in `SCALE` pixels."""
     y, x = np.mgrid[0 : SIZE[0], 0 : SIZE[1]] + 0.5
     return np.stack([x * 0.75, y, 100 + 0 * x], -1).round().astype(np.uint8)
+
+
+def covered(vertices, faces):
+    """The picture's pixels that a mesh covers."""
+    mesh, camera = torch.from_numpy(vertices)[None].double(), torch.from_numpy(CAMERA)[None]
+    return rasterize(mesh, torch.as_tensor(faces), camera, *SIZE).mask[0].numpy()
+
+
+LAWN = np.array([0.2, 0.6, 0.15])
+
+
+def painted(vertices, faces, skin):
+    """A view of a hand of one color on a lawn."""
+    image = np.where(covered(vertices, faces)[..., None], skin, LAWN)
+    return look_at_hand((255 * image).round().astype(np.uint8), vertices, faces, CAMERA)
+
+
+def inner_distance(view):
+    """How far (px of the crop) vertices lie from what the mesh does not cover."""
+    y, x = np.nonzero(~view.raster.mask[0].numpy())
+    return cKDTree(np.column_stack([x, y]) + 0.5).query(view.pixels[0].numpy())[0]
 
 
 @cache
@@ -84,34 +104,62 @@ def test_the_fit_is_the_dense_solution_of_the_normal_equations():
     view = look_at_hand(gradient_picture(), vertices, faces, CAMERA)
     rng = np.random.default_rng(0)
     count = len(vertices)
-    prior = VertexColors(
-        torch.from_numpy(rng.uniform(0.2, 0.8, (1, count, 3))).float(),
-        torch.from_numpy(rng.uniform(0.03, 0.2, (1, count))).float(),
-        torch.zeros(1, count),
-    )
-    seen = torch.from_numpy(rng.uniform(0, 1, count)).float()
+    mean, std = rng.uniform(0.2, 0.8, (count, 3)), rng.uniform(0.03, 0.2, count)
     matrix, pixels = pixel_equations(view)
+    weight = rng.uniform(0, 1, len(pixels)) / 0.05**2
     dense = matrix.toarray()
-    settings = FitSettings(pixel_std=0.05, wider=3.0, detail=0.05)
-    spread = np.sqrt(9 * (matrix @ prior.scale[0].double().numpy()) ** 2 + 0.05**2)
-    skin = norm(matrix @ prior.loc[0].double().numpy(), spread[:, None]).pdf(pixels).prod(1)
-    # brute force: how far every pixel is from what the mesh does not cover; outlines in it are nearer still
-    y, x = np.nonzero(view.raster.mask[0].numpy())
-    open_y, open_x = np.nonzero(np.pad(~view.raster.mask[0].numpy(), 1, constant_values=True))
-    gaps = np.hypot(np.subtract.outer(y, open_y - 1), np.subtract.outer(x, open_x - 1)).min(1)
-    near = interior(view, settings)
-    assert (near[gaps <= 1.5] == 0).all()
-    assert (near <= np.clip((gaps - 1) / 5, 0, 1) + 1e-9).all()
-    assert near.max() == 1
-    before = np.minimum(matrix @ seen.double().numpy() * near, 0.98)
-    weight = before * skin / (before * skin + (1 - before)) / 0.05**2
-    precision = np.diag(prior.scale[0].double().numpy() ** -2.0)
-    right = dense.T @ (weight[:, None] * pixels) + precision @ prior.loc[0].double().numpy()
-    solution = np.linalg.solve(dense.T @ (weight[:, None] * dense) + precision, right)
-    found = fit_to_photo(view, prior, seen, settings)
+    right = dense.T @ (weight[:, None] * pixels) + mean / std[:, None] ** 2
+    solution = np.linalg.solve(dense.T @ (weight[:, None] * dense) + np.diag(std**-2.0), right)
+    found = fit_to_photo(matrix, pixels, weight, mean, std)
     assert np.abs(found - solution.clip(0, 1)).mean() < 2e-3
-    untouched = fit_to_photo(view, prior, torch.zeros(count), settings)
-    np.testing.assert_allclose(untouched, prior.loc[0].numpy(), atol=1e-6)
+    untouched = fit_to_photo(matrix, pixels, np.zeros(len(pixels)), mean, std)
+    np.testing.assert_allclose(untouched, mean, atol=1e-6)
+
+
+def word(colors, std, logit):
+    return VertexColors(
+        torch.as_tensor(colors)[None].float(),
+        torch.full((1, len(colors)), std),
+        torch.full((1, len(colors)), logit),
+    )
+
+
+def test_a_photo_is_believed_where_it_shows_skin_and_its_share_is_the_uncertainty():
+    """A hand of one color that the head has a little wrong, a green picture about it."""
+    vertices, faces = posed()
+    skin, wrong = np.array([0.8, 0.6, 0.5]), np.array([0.75, 0.6, 0.5])
+    view = painted(vertices, faces, skin)
+    texture = settle(view, word(np.tile(wrong, (len(vertices), 1)), 0.05, 4.0), np.zeros(len(vertices)))
+    inner = texture.visible & (inner_distance(view) > 3)
+    assert np.abs(texture.colors - skin)[inner].mean() < 0.2 * np.abs(wrong - skin).mean()
+    np.testing.assert_allclose(
+        texture.colors[~texture.visible], np.tile(wrong, ((~texture.visible).sum(), 1)), atol=1e-6
+    )
+    moved = np.sqrt(np.square(texture.colors - wrong).mean(1))
+    np.testing.assert_allclose(texture.std, np.hypot(1.1 * 0.05, moved), atol=1e-5)
+    hidden = settle(view, word(np.tile(wrong, (len(vertices), 1)), 0.05, -9.0), np.zeros(len(vertices)))
+    assert np.abs(hidden.colors - wrong)[inner].mean() < 0.2 * np.abs(wrong - skin).mean()
+
+
+def test_background_under_an_unsure_mesh_stays_off_the_hand():
+    """The mesh lies 6 px beside the hand in the picture; what it covers of the lawn is not painted on it."""
+    vertices, faces = posed()
+    skin = np.array([0.8, 0.6, 0.5])
+    moved = vertices + np.array([6 / 420 * 0.45, 0, 0], dtype=np.float32)
+    image = (255 * np.where(covered(vertices, faces)[..., None], skin, LAWN)).round().astype(np.uint8)
+    view = look_at_hand(image, moved, faces, CAMERA)
+    known = word(np.tile(skin, (len(vertices), 1)), 0.08, 2.0)
+    sure = settle(view, known, np.zeros(len(vertices)))
+    unsure = settle(view, known, np.full(len(vertices), 6.0))
+    unknown = settle(view, known)
+    error = [np.abs(t.colors - skin).mean(1)[t.visible] for t in (sure, unsure, unknown)]
+    assert np.abs(LAWN - skin).mean() > 0.3
+    assert error[1].mean() < 0.012
+    assert error[2].mean() < 0.012
+    assert error[1].max() < 0.5 * error[0].max()
+    assert error[0].mean() > 0.02
+    infinite = settle(view, known, np.full(len(vertices), np.inf))
+    assert np.isfinite(infinite.colors).all()
 
 
 def test_conjugate_gradients_solve_in_as_many_steps_as_there_are_unknowns():
@@ -214,15 +262,3 @@ def test_the_shipped_head_knows_skin_from_an_object():
     error = np.abs(texture.colors * 255 - skin).mean(1)
     assert error[behind].mean() < 0.5 * np.abs(skin - card).mean()
     assert error[~texture.visible].mean() < 25
-
-
-def test_pixels_that_differ_from_the_skin_are_told_from_it():
-    mean, std = np.full((4, 3), 0.6), np.full(4, 0.05)
-    pixels = np.array([[0.6] * 3, [0.7, 0.55, 0.6], [0.1, 0.9, 0.3], [0.6] * 3])
-    skin = skin_probability(pixels, mean, std, np.array([0.9, 0.9, 0.9, 0.0]))
-    assert skin[0] > 0.98
-    assert skin[0] > skin[1] > 0.9
-    assert skin[2] < 0.05
-    assert skin[3] == 0
-    fewer = skin_probability(pixels[:1], mean[:1], std[:1], np.array([0.3]))
-    assert fewer < skin[0]

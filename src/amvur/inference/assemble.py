@@ -17,7 +17,13 @@ from amvur.hand.landmarks import TRANSL, HandState
 from amvur.hand.model import HandMesh, HandModel
 from amvur.inference.calibration import Calibration
 from amvur.inference.camera import ASSUMED_CENTER_STD, ASSUMED_LOG_FOCAL_STD
-from amvur.inference.posterior import STD_SAMPLES, LaplacePosterior, aligned_std, draw_meshes
+from amvur.inference.posterior import (
+    STD_SAMPLES,
+    LaplacePosterior,
+    aligned_std,
+    draw_meshes,
+    projected_std,
+)
 from amvur.inference.regressed_texture import Texture
 from amvur.structures import (
     Camera,
@@ -60,7 +66,8 @@ class FittedHand:
 
 
 Texturing = Callable[..., tuple[Texture, UvTexture | None]]
-"""Image, vertices, faces, intrinsics and whether it is a left hand → its texture: see `texturing`."""
+"""Image, vertices, faces, intrinsics, whether it is a left hand, and the vertices' standard deviations in the
+picture (px) → its texture: see `texturing`."""
 
 
 def assemble(
@@ -70,13 +77,18 @@ def assemble(
     posterior, flip = fitted.posterior, fitted.flip
     model, state = posterior.model, posterior.state
     mesh = _mesh(model, state)
-    joints_std, vertices_std = _standard_deviations(posterior, mesh, calibration)
+    drawn = draw_meshes(posterior, STD_SAMPLES, seed=0)
+    joints_std, vertices_std = _standard_deviations(drawn, mesh, model, calibration)
     vertices = (mesh.vertices[0].double().cpu().numpy() * flip).astype(np.float32)
     joints = (mesh.joints[0].double().cpu().numpy() * flip).astype(np.float32)
     faces = model.faces.cpu().numpy()
     faces = faces[:, ::-1].copy() if posterior.side == "left" else faces
     joints_2d = project(torch.as_tensor(joints).double(), torch.as_tensor(camera.intrinsics))
-    texture, uv_texture = texturing(image, vertices, faces, camera.intrinsics, posterior.side == "left")
+    # drawn hands are right ones; the picture's mirror image spreads alike
+    std_px = projected_std(drawn.vertices, torch.as_tensor(camera.intrinsics))
+    texture, uv_texture = texturing(
+        image, vertices, faces, camera.intrinsics, posterior.side == "left", std_px
+    )
     detection = fitted.detection
     return HandReconstruction(
         side=posterior.side,
@@ -121,14 +133,13 @@ def _mesh(model: HandModel, state: HandState) -> HandMesh:
 
 
 def _standard_deviations(
-    posterior: LaplacePosterior, mesh: HandMesh, calibration: Calibration
+    drawn: HandMesh, mesh: HandMesh, model: HandModel, calibration: Calibration
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the stated standard deviations (m) of joints and vertices after alignment."""
-    drawn = draw_meshes(posterior, STD_SAMPLES, seed=0)
     floor = calibration.floor_m
     joints = np.hypot(aligned_std(drawn.joints, mesh.joints[0]), floor)
     # A vertex inherits the floor of the joints about which its bones turn.
-    weights = posterior.model.lbs_weights.double().cpu().numpy()
+    weights = model.lbs_weights.double().cpu().numpy()
     vertex_floor = weights @ floor[list(BONE_JOINTS)]
     vertices = np.hypot(aligned_std(drawn.vertices, mesh.vertices[0]), vertex_floor)
     return joints.astype(np.float32), vertices.astype(np.float32)

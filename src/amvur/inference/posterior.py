@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from amvur.geometry.cameras import project
 from amvur.geometry.procrustes import align_similarity
 from amvur.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from amvur.hand.landmarks import HandState
@@ -93,3 +94,18 @@ def aligned_std(samples: Float[Tensor, "N P 3"], mean: Float[Tensor, "P 3"]) -> 
     aligned = align_similarity(samples, mean.expand_as(samples))
     std: np.ndarray = (aligned - mean).square().mean((0, 2)).sqrt().cpu().numpy().astype(np.float32)
     return std
+
+
+def projected_std(
+    samples: Float[Tensor, "N P 3"], intrinsics: Float[Tensor, "3 3"]
+) -> Float32[np.ndarray, "P"]:
+    """Return each point's standard deviation in the picture (px, rms over both axes).
+
+    `samples` in metres before the camera. Points that may lie behind it are nowhere in particular: infinite.
+    """
+    points = samples.to(intrinsics)
+    places = project(points, intrinsics)
+    std = places.var(0, correction=0).mean(-1).sqrt()
+    std = torch.where((points[..., 2] > 0).all(0), std, torch.inf)
+    found: np.ndarray = std.cpu().numpy().astype(np.float32)
+    return found

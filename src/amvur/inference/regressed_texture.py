@@ -17,39 +17,20 @@ import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int
 from numpy.typing import NDArray
 from scipy import sparse
-from torch import Tensor
 
 from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.errors import ModelFileError
 from amvur.hand.model import HandModel
-from amvur.inference.texture import outline_distances, sample_vertex_colors
+from amvur.inference.skin_pixels import USUAL, FitSettings, skin_pixels
+from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, look_at_hand, vertex_evidence
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.texture import TextureConfig, TextureHead, VertexColors
 from amvur.structures import RgbImage
 
-_SUREST = 0.98
 _STATED = 1.1
 """The head's deviations times this held 90 % of held-out colors: `scripts/train_texture.py choose`."""
 _STEPS = 12
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How far the photograph's pixels are believed, chosen by `scripts/train_texture.py choose`.
-
-    `pixel_std` is what a pixel of skin differs from the mesh's interpolated colors by: noise, and detail
-    between vertices. Skin's colors spread about the head's word by `wider` times its standard deviation and,
-    in quadrature, `detail` (rings, nails, creases). Nearer to an outline than `outline_px` (of the crop) a
-    pixel is no evidence, farther than `interior_px` in full: meshes of real photographs are some pixels off,
-    and what they lay over the background is no skin.
-    """
-
-    pixel_std: float = 0.02
-    wider: float = 1.0
-    detail: float = 0.03
-    outline_px: float = 1.0
-    interior_px: float = 6.0
 
 
 @dataclass(frozen=True)
@@ -65,9 +46,6 @@ class Texture:
     visible: Bool[NDArray[Any], "V"]
     std: Float32[NDArray[Any], "V"] | None = None
     seen: Float32[NDArray[Any], "V"] | None = None
-
-
-_USUAL = FitSettings()
 
 
 class TextureRegressor:
@@ -86,16 +64,20 @@ class TextureRegressor:
         faces: Int[NDArray[Any], "F 3"],
         intrinsics: Float[NDArray[Any], "3 3"],
         left: bool = False,
+        mesh_std_px: Float[NDArray[Any], "V"] | None = None,
     ) -> Texture:
         """Return the texture of one hand; a hand outside of the picture gets what sampling gives it.
 
         `vertices` in metres in the camera's frame (OpenCV axes), `faces` counter-clockwise from outside,
-        `intrinsics` in pixels of `image`.
+        `intrinsics` in pixels of `image`. `mesh_std_px` says how well the mesh is known to lie: each
+        vertex's standard deviation in the picture, along an axis, in pixels of `image` (0: exactly; None: as
+        fits usually do). The less sure it is, the less are pixels near its outline taken for skin.
         """
         view = look_at_hand(image, vertices, faces, intrinsics, left)
         if view is None or not view.visible.any():
             return Texture(*sample_vertex_colors(image, vertices, faces, intrinsics))
-        return settle(view, self.regress(view))
+        std_px = None if mesh_std_px is None else mesh_std_px.astype(np.float64)
+        return settle(view, self.regress(view), std_px)
 
     @torch.inference_mode()
     def regress(self, view: HandView) -> VertexColors:
@@ -106,65 +88,47 @@ class TextureRegressor:
         return word
 
 
-def settle(view: HandView, word: VertexColors, settings: FitSettings = _USUAL) -> Texture:
+def settle(
+    view: HandView,
+    word: VertexColors,
+    mesh_std_px: Float64[NDArray[Any], "V"] | None = None,
+    settings: FitSettings = USUAL,
+) -> Texture:
     """Return the texture of a view: the head's word on it, fitted to the photograph where that shows skin.
 
-    The expected color: the fitted one with the probability that the vertex is seen, else the head's. What the
-    photograph moved a color by counts as uncertainty too: a mesh that is a few pixels off moves it wrongly.
+    `mesh_std_px` is as of `TextureRegressor`. A vertex takes the fitted color as far as its pixels show skin,
+    else the head's. What the photograph moved a color by counts as uncertainty too: a mesh that is a few
+    pixels off moves it wrongly.
     """
     seen = word.visibility_logit[0].sigmoid() * view.visible[0]
-    own, share = word.loc[0].double().numpy(), seen.double().numpy()[:, None]
-    colors = own + share * (fit_to_photo(view, word, seen, settings) - own)
+    unknown = np.full(len(seen), settings.unknown_px)
+    # beyond the whole crop all is as unsure, and infinite numbers would not be interpolated
+    spread = unknown if mesh_std_px is None else np.minimum(mesh_std_px / view.pixel_px, view.crop.size_px)
+    own, std = word.loc[0].double().numpy(), word.scale[0].double().numpy()
+    interpolation, pixels = pixel_equations(view)
+    skin = skin_pixels(view, interpolation, own, std, seen.double().numpy(), spread, settings)
+    covered = np.maximum(interpolation.sum(0), 1e-9)
+    share = (interpolation.T @ skin / covered / settings.enough).clip(0, 1)
+    fitted = fit_to_photo(interpolation, pixels, skin / settings.pixel_std**2, own, std)
+    colors = own + share[:, None] * (fitted - own)
     moved = np.sqrt(np.square(colors - own).mean(1))
-    std = np.hypot(_STATED * word.scale[0].double().numpy(), moved).astype(np.float32)
-    return Texture(colors.astype(np.float32), view.visible[0].numpy(), std, seen.numpy())
+    stated = np.hypot(_STATED * std, moved).astype(np.float32)
+    return Texture(colors.astype(np.float32), view.visible[0].numpy(), stated, seen.numpy())
 
 
 def fit_to_photo(
-    view: HandView, prior: VertexColors, seen: Float[Tensor, "V"], settings: FitSettings = _USUAL
-) -> Float64[NDArray[Any], "V 3"]:
-    """Return the most probable colors under the head's Gaussians and the pixels of seen skin, in [0, 1]."""
-    interpolation, pixels = pixel_equations(view)
-    mean, scale = prior.loc[0].double().numpy(), prior.scale[0].double().numpy()
-    shown = (interpolation @ seen.double().numpy()) * interior(view, settings)
-    skin = skin_probability(pixels, interpolation @ mean, interpolation @ scale, shown, settings)
-    weighted = sparse.diags_array(skin / settings.pixel_std**2) @ interpolation
-    precision = sparse.diags_array(scale**-2)
-    system = (interpolation.T @ weighted + precision).tocsr()
-    right = weighted.T @ pixels + precision @ mean
-    return conjugate_gradients(system, right, mean).clip(0, 1)
-
-
-def skin_probability(
+    interpolation: sparse.csr_array,
     pixels: Float64[NDArray[Any], "N 3"],
-    mean: Float64[NDArray[Any], "N 3"],
-    std: Float64[NDArray[Any], "N"],
-    shown: Float64[NDArray[Any], "N"],
-    settings: FitSettings = _USUAL,
-) -> Float64[NDArray[Any], "N"]:
-    """Return the probability that pixels show the hand's skin and not something before or beside it.
-
-    Bayes: skin has a Gaussian of colors about the head's word `mean`, wider than the stated `std`; anything
-    else may have any color, and `shown` is what is believed before the color is looked at. Objects stay off
-    the hand, as does what a mesh that is a few pixels off lays over the background.
-    """
-    spread = np.hypot(settings.wider * std, settings.detail)
-    distance = np.square(pixels - mean).sum(1) / spread**2
-    density = np.exp(-0.5 * distance) / (np.sqrt(2 * np.pi) * spread) ** 3
-    before = shown.clip(0, _SUREST)
-    skin: Float64[NDArray[Any], "N"] = before * density / (before * density + 1 - before)
-    return skin
-
-
-def interior(view: HandView, settings: FitSettings = _USUAL) -> Float64[NDArray[Any], "N"]:
-    """Return how far inside of outlines the pixels of `pixel_equations` lie: 0 at them to 1."""
-    zbuf = torch.where(view.raster.mask, view.raster.zbuf, 0.0)[0].double().numpy()
-    depth, focal = float(view.vertices[..., 2].median()), float(view.intrinsics[0, 0, 0])
-    distance = outline_distances(zbuf, depth, focal)[view.raster.mask[0].numpy()]
-    inside: Float64[NDArray[Any], "N"] = (distance - settings.outline_px) / (
-        settings.interior_px - settings.outline_px
-    )
-    return inside.clip(0, 1)
+    precision: Float64[NDArray[Any], "N"],
+    mean: Float64[NDArray[Any], "V 3"],
+    std: Float64[NDArray[Any], "V"],
+) -> Float64[NDArray[Any], "V 3"]:
+    """Return the most probable colors, in [0, 1], under the head's Gaussians and pixels of a `precision`."""
+    weighted = sparse.diags_array(precision) @ interpolation
+    prior = sparse.diags_array(std**-2)
+    system = (interpolation.T @ weighted + prior).tocsr()
+    right = weighted.T @ pixels + prior @ mean
+    return conjugate_gradients(system, right, mean).clip(0, 1)
 
 
 def pixel_equations(view: HandView) -> tuple[sparse.csr_array, Float64[NDArray[Any], "N 3"]]:

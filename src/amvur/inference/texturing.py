@@ -36,12 +36,13 @@ class Texturing:
         faces: Int[NDArray[Any], "F 3"],
         intrinsics: Float[NDArray[Any], "3 3"],
         left: bool = False,
+        mesh_std_px: Float[NDArray[Any], "V"] | None = None,
     ) -> tuple[Texture, UvTexture | None]:
         """Return a hand's texture; arguments as of `TextureRegressor`."""
         if self.regressor is None:
             texture = Texture(*sample_vertex_colors(image, vertices, faces, intrinsics))
         else:
-            texture = self.regressor(image, vertices, faces, intrinsics, left)
+            texture = self.regressor(image, vertices, faces, intrinsics, left, mesh_std_px)
         if self.atlases is None:
             return texture, None
         atlas = self.atlases["left" if left else "right"]

@@ -13,7 +13,8 @@ from PIL import Image
 from scipy import ndimage
 
 from amvur.hand.texture_coordinates import TextureCoordinates
-from amvur.inference.regressed_texture import Texture, skin_probability
+from amvur.inference.regressed_texture import Texture
+from amvur.inference.skin_pixels import skin_probability
 from amvur.inference.vertex_evidence import HandView, look_at_hand
 from amvur.render import rasterize, vertex_normals
 from amvur.structures import RgbImage, UvTexture

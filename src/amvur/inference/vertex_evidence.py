@@ -49,6 +49,11 @@ class HandView:
     raster: Raster
     visible: Bool[Tensor, "1 V"]
 
+    @property
+    def pixel_px(self) -> float:
+        """Return the side of a pixel of the crop in pixels of the photograph."""
+        return self.crop.side_px / self.crop.size_px
+
 
 def look_at_hand(
     image: RgbImage,
