@@ -39,12 +39,12 @@ _WEAK = Weights(
     joints_likelihood=0.0,
     vertices_divergence=0.05,
     joints_divergence=0.05,
-    joints_2d_likelihood=0.8,
+    joints_2d_likelihood=0.05,
     joints_2d_divergence=0.0,
     camera=0.0,
     camera_divergence=0.02,
-    prior_joints_2d=4.0,
-    plausible_pose=0.2,
+    prior_joints_2d=1.0,
+    plausible_pose=0.05,
     plausible_shape=0.02,
 )
 _ALONE = {
