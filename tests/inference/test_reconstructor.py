@@ -190,7 +190,9 @@ def test_detections_of_different_conventions_keep_their_order(reconstructor, tru
 
 def test_a_hand_from_2d_joints_alone(truth):
     reconstruct = Reconstructor(
-        detector=GivenJoints([given_joints(project_numpy(truth[1]), "right")]), device="cpu"
+        detector=GivenJoints([given_joints(project_numpy(truth[1]), "right")]),
+        checkpoint="none",
+        device="cpu",
     )
     (hand,) = reconstruct(IMAGE, intrinsics=INTRINSICS)
     assert np.linalg.norm(aligned(hand.joints, truth[1]) - truth[1], axis=1).mean() < 0.012

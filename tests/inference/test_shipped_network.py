@@ -1,15 +1,13 @@
 """The network that ships: where it is asked, and what it sees in a sample picture."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from amvur import Reconstructor
 from amvur.data.synthetic.generator import SyntheticHands
+from amvur.detect.given import given_joints
 from amvur.inference.trained import load_trained
-from amvur.pretrained import default_checkpoint
 
 SEED = 900_001
 
@@ -24,16 +22,38 @@ def pictures():
     return next(iter(SyntheticHands(SEED, "open", 224).stream(0, 12, 12)))
 
 
-def test_it_is_asked_for_hands_without_joints_alone(shipped):
-    assert default_checkpoint() is not None
+def test_it_is_asked_for_a_box_and_beside_a_detector(shipped):
     picture = np.full((64, 64, 3), 128, np.uint8)
-    hand = Reconstructor(detector="none", checkpoint="none").detector.detect(
+    box = Reconstructor(detector="none", checkpoint="none").detector.detect(
         picture, boxes=np.array([[8.0, 8, 56, 56]]), side="left"
     )[0]
-    seen = replace(hand, confidence=np.ones(21))
-    views = shipped.look(picture, [seen, hand])
+    joints = np.random.default_rng(0).uniform(8, 56, (21, 2))
+    views = shipped.look(picture, [given_joints(joints, "left"), box])
+    assert all(view is not None for view in views)
+    views = shipped.only_for_boxes().look(picture, [given_joints(joints, "left"), box])
     assert views[0] is None
     assert views[1] is not None
+
+
+@pytest.mark.parametrize("unseen", [[0], [0, 5, 9, 13], list(range(17))])
+def test_joints_of_which_the_palm_is_not_seen(shipped, pictures, unseen):
+    """No roll is read from joints that nobody saw: the hand is sought as in a box."""
+    joints = pictures.joints_2d[0].numpy().astype(float)
+    trust = np.ones(21)
+    trust[unseen] = 0
+    joints[unseen] = np.nan
+    hand = given_joints(joints, "left" if pictures.is_left[0] else "right", trust)
+    (view,) = shipped.look(pictures.images[0].numpy(), [hand])
+    assert np.isfinite(view.relative_joints_m).all()
+    assert np.isfinite(view.joints_2d_px).all()
+
+
+def test_joints_in_a_point_at_the_palm(shipped, pictures):
+    """A palm seen end on says nothing of the roll either."""
+    joints = pictures.joints_2d[0].numpy().astype(float)
+    joints[[0, 5, 9, 13]] = joints[0]
+    (view,) = shipped.look(pictures.images[0].numpy(), [given_joints(joints, "right")])
+    assert np.isfinite(view.joints_2d_px).all()
 
 
 def test_a_box_is_enough(pictures):

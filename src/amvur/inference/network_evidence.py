@@ -22,12 +22,14 @@ from amvur.errors import InputError
 from amvur.geometry.cameras import view_rotation
 from amvur.inference.evidence import merge_runs
 from amvur.inference.objective import Evidence, NetworkEvidence
-from amvur.models.upright import upright_frames
+from amvur.models.upright import FRAME_JOINTS, upright_frames
 from amvur.structures import HandDetection, RgbImage
 
 _JOINTS_IN_HAND = 1.1
 """Sides of the box of a whole hand and of its joints alone: a crop about joints is larger by that."""
 _LEAST_STD_M, _LEAST_STD_CROP = 1e-3, 2e-3
+_LEAST_PALM_PX = 1.0
+"""From the wrist to the knuckles: a palm seen end on, or joints that are none, say nothing of the roll."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,15 @@ def crop_of(detection: HandDetection, scale: float, size_px: int) -> CropTransfo
     return CropTransform(float(x), float(y), side, size_px, mirrored=detection.side == "left")
 
 
+def _joints_of_frame(detection: HandDetection) -> Float64[np.ndarray, "21 2"] | None:
+    """Return a hand's joints (px) if they tell where up is: all that make the frame seen, not in a point."""
+    if not (detection.confidence[list(FRAME_JOINTS)] > 0).all():
+        return None
+    joints = merge_runs(detection).joints_2d_px
+    base = (joints[5] + joints[13]) / 4 + joints[9] / 2
+    return joints if np.linalg.norm(base - joints[0]) > _LEAST_PALM_PX else None
+
+
 def upright_crop(joints_px: Float[np.ndarray, "21 2"], size_px: int, left: bool) -> CropTransform:
     """Return the square with the fingers up about a hand whose joints are known (pixels of the picture)."""
     linear = upright_frames(torch.as_tensor(joints_px)[None])[0].double().numpy()
@@ -121,8 +132,8 @@ def look(
     """Run the network once over all hands of a picture; None for a hand whose crop misses the picture or
     that it is not asked for.
 
-    A network of upright hands looks at a hand without joints in four turns and follows the one in which it
-    sees the hand most upright.
+    A network of upright hands looks at a hand whose roll is not known (no joints, or not those of palm and
+    inner fingers) in four turns and follows the one in which it sees the hand most upright.
     Raises `InputError` if the network answers with something that is not finite.
     """
     size = int(network.config.image_px)
@@ -135,8 +146,7 @@ def look(
         if not upright:
             crops.append([crop_of(hand, scale, size) for scale in settings.crop_scales])
             continue
-        seen = hand.confidence > 0
-        joints = merge_runs(hand).joints_2d_px if seen.any() else None
+        joints = _joints_of_frame(hand)
         if joints is None:
             joints = _follow(network, image, crop_of(hand, 1.0, size), device)
         base = upright_crop(joints, size, hand.side == "left")

@@ -16,7 +16,7 @@ from torch.distributions import Normal
 
 from amvur.models.network import HandNetwork, Prediction
 
-_FRAME = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
+FRAME_JOINTS = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
 """Joints whose box makes the frame: all but the outer two of every finger, as in MediaPipe's tracker."""
 _GROW, _LIFT = 2.0, 0.1
 
@@ -30,7 +30,7 @@ def upright_frames(joints_2d: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 2 3"]
     base = (joints_2d[:, 5] + joints_2d[:, 13]) / 4 + joints_2d[:, 9] / 2
     up = F.normalize(base - joints_2d[:, 0], dim=-1)
     axes = torch.stack([torch.stack([-up[:, 1], up[:, 0]], -1), -up], 1)
-    own = joints_2d[:, list(_FRAME)] @ axes.transpose(-1, -2)
+    own = joints_2d[:, list(FRAME_JOINTS)] @ axes.transpose(-1, -2)
     low, high = own.amin(1), own.amax(1)
     half = _GROW * (high - low).amax(-1, keepdim=True).clamp_min(1e-6) / 2
     center = (low + high) / 2
