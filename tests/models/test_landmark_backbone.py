@@ -1,11 +1,13 @@
 """The frozen hand features against MediaPipe's own runtime, and looking at hands of any roll."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tflite
 import torch
+from torch.distributions import Normal
 
 from amvur.crop import CropTransform
 from amvur.detect.landmarks import LANDMARK_OUTPUTS
@@ -17,7 +19,7 @@ from amvur.models.landmark_backbone import LandmarkBackbone
 from amvur.models.landmark_trunk import LandmarkTrunk, _array, landmark_model
 from amvur.models.network import NetworkConfig, make_network
 from amvur.models.prior_net import PriorNetConfig
-from amvur.models.upright import turned_back, upright_frames
+from amvur.models.upright import likeliest_turn, predict_upright, turned_back, upright_frames
 
 SMALL = NetworkConfig(
     backbone="mediapipe_hand",
@@ -99,6 +101,37 @@ def test_turned_back_undoes_the_crop():
     posed = network.hand.from_matrices(back.hand.rotations, back.hand.betas)
     relative = posed.vertices - posed.joints[:, :1]
     assert torch.allclose(relative, back.prior_vertices.loc, atol=1e-5)
+
+
+@pytest.mark.parametrize(("turn", "surer"), [(0, False), (2, True), (3, False)])
+def test_of_four_turns_the_one_that_finds_the_hand_is_followed(turn, surer):
+    """A fake network finds the hand where it was in one turn, in the others each time somewhere else."""
+    network = make_network(SMALL).eval()
+    hand = torch.rand(1, 21, 2, generator=torch.Generator().manual_seed(0)) * 0.4
+    hand[:, 0] = torch.tensor([0.2, 1.0])
+    looks = []
+
+    def fake(crops):
+        looks.append(len(crops))
+        astray = torch.arange(len(crops)) != (turn if len(crops) == 4 else 0)
+        astray = astray[:, None, None].float()
+        loc = hand * (1 - 2 * astray) * (1 + 0.3 * len(looks) * astray)
+        scale = (0.1 - 0.02 * astray * surer).expand(-1, 21, 2)
+        return replace(network(crops), joints_2d=Normal(loc, scale))
+
+    with torch.no_grad():
+        joints = predict_upright(fake, torch.zeros(1, 3, 224, 224)).joints_2d.loc[0]
+    up = (joints[9] - joints[0]).numpy()
+    angle = turn * math.pi / 2
+    direction = [-math.sin(angle), -math.cos(angle)]  # of "up" in that turn of the picture
+    assert looks == [4, 4, 4, 1]
+    assert up @ direction > 0.7 * np.linalg.norm(up)
+
+
+def test_the_likeliest_turn_is_settled_and_sure():
+    moved = torch.tensor([[0.3, 0.01, 0.3, 0.3], [0.1, 0.1, 0.1, 0.1]])
+    stated = torch.tensor([[0.1, 0.12, 0.1, 0.1], [0.3, 0.2, 0.1, 0.2]])
+    assert likeliest_turn(moved, stated).tolist() == [1, 2]
 
 
 def test_crop_of_a_turned_square_has_the_angle_of_its_frame():

@@ -22,7 +22,7 @@ from amvur.errors import InputError
 from amvur.geometry.cameras import view_rotation
 from amvur.inference.evidence import merge_runs
 from amvur.inference.objective import Evidence, NetworkEvidence
-from amvur.models.upright import FRAME_JOINTS, upright_frames
+from amvur.models.upright import FRAME_JOINTS, likeliest_turn, upright_frames
 from amvur.structures import HandDetection, RgbImage
 
 _JOINTS_IN_HAND = 1.1
@@ -207,24 +207,25 @@ def _follow(
 ) -> Float[np.ndarray, "21 2"]:
     """Return a hand's joints (px of the picture) from an upright square about it, whatever its roll.
 
-    Of four turns the one whose hand stands most upright is looked at twice more, each time about the joints
-    found before.
+    Four turns are followed, each twice about the joints found before; `likeliest_turn` chooses.
     """
-    turns = [replace(square, rotation_rad=turn * math.pi / 2) for turn in range(4)]
-    found = [
-        _unmirrored(a.joints_px, square, image.shape[1]) for a in _answers(network, image, turns, device)
-    ]
-    crops = [upright_crop(joints, square.size_px, square.mirrored) for joints in found]
-    # how far each hand is from upright in its turn: the cosine knows no full circles
-    upright = [math.cos(c.rotation_rad - t.rotation_rad) for c, t in zip(crops, turns, strict=True)]
-    best = int(np.argmax(upright))
-    joints, crop = found[best], crops[best]
-    for _ in range(2):
-        if not crop.touches(image.shape):
+    width, half = image.shape[1], square.side_px / 2
+    crops = [replace(square, rotation_rad=turn * math.pi / 2) for turn in range(4)]
+    joints, moved, stated = np.zeros((4, 21, 2)), np.zeros(4), np.zeros(4)
+    for _ in range(3):
+        inside = [i for i, crop in enumerate(crops) if crop.touches(image.shape)]
+        stated[[i for i in range(4) if i not in inside]] = np.inf  # followed out of the picture: lost
+        if not inside:
             break
-        joints = _unmirrored(_answers(network, image, [crop], device)[0].joints_px, square, image.shape[1])
-        crop = upright_crop(joints, square.size_px, square.mirrored)
-    return joints
+        answers = _answers(network, image, [crops[i] for i in inside], device)
+        for i, answer in zip(inside, answers, strict=True):
+            before, joints[i] = joints[i].copy(), _unmirrored(answer.joints_px, square, width)
+            moved[i] = np.linalg.norm(joints[i] - before, axis=-1).mean() / half
+            stated[i] = answer.joints_std_px.mean() / half
+            crops[i] = upright_crop(joints[i], square.size_px, square.mirrored)
+    best = likeliest_turn(torch.as_tensor(moved)[None], torch.as_tensor(stated)[None])
+    found: np.ndarray = joints[int(best)]
+    return found
 
 
 def _unmirrored(

@@ -6,11 +6,12 @@ from such crops. A hand whose joints are not known yet is looked at in four turn
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -19,6 +20,8 @@ from amvur.models.network import HandNetwork, Prediction
 FRAME_JOINTS = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
 """Joints whose box makes the frame: all but the outer two of every finger, as in MediaPipe's tracker."""
 _GROW, _LIFT = 2.0, 0.1
+_SETTLED = 0.01
+"""Crop units: joints that moved less than about this have settled."""
 
 
 def upright_frames(joints_2d: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 2 3"]:
@@ -39,29 +42,43 @@ def upright_frames(joints_2d: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 2 3"]
 
 
 @torch.no_grad()
-def predict_upright(network: HandNetwork, images: Float[Tensor, "B 3 S S"], rounds: int = 2) -> Prediction:
+def predict_upright(
+    network: Callable[[Tensor], Prediction], images: Float[Tensor, "B 3 S S"], rounds: int = 2
+) -> Prediction:
     """Look at squares about hands of any roll and answer as if the network had been asked for those.
 
-    The surest of four turns is followed `rounds` times. View axes are the square's; the small turn between
-    its centre's ray and that of the upright square is left out (no camera is known here).
+    Each of four turns is followed, `rounds` times about the joints found before; `likeliest_turn` chooses.
+    View axes are the square's; the small turn between its centre's ray and that of the upright square is
+    left out (no camera is known here).
     """
     count = len(images)
     turns = torch.arange(4, device=images.device) * (torch.pi / 2)
     cosine, sine = turns.cos(), turns.sin()
     rows = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], 1)
     frames = F.pad(rows, (0, 1)).repeat(count, 1, 1)
-    tried = _predict(network, images.repeat_interleave(4, 0), frames)
-    doubt = tried.joints_2d.scale.mean((1, 2)).view(count, 4)
-    best = doubt.argmin(1) + 4 * torch.arange(count, device=images.device)
-    joints = tried.joints_2d.loc[best]
+    tried = images.repeat_interleave(4, 0)
+    joints = _predict(network, tried, frames).joints_2d
+    before = joints
     for _ in range(rounds):
-        found = _predict(network, images, upright_frames(joints))
-        joints = found.joints_2d.loc
-    return found
+        before, joints = joints, _predict(network, tried, upright_frames(joints.loc)).joints_2d
+    moved = (joints.loc - before.loc).norm(dim=-1).mean(-1).view(count, 4)
+    best = likeliest_turn(moved, joints.scale.mean((1, 2)).view(count, 4))
+    best = best + 4 * torch.arange(count, device=images.device)
+    return _predict(network, images, upright_frames(joints.loc[best]))
+
+
+def likeliest_turn(moved: Float[Tensor, "B 4"], stated: Float[Tensor, "B 4"]) -> Int64[Tensor, "B"]:
+    """Return which of four turns, each followed for a while, found the hand: it stays there and is sure.
+
+    `moved` is how far the joints moved in the last look, `stated` their standard deviation, both in crop
+    units. Of 1,024 held-out synthetic hands this lost fewer than the stated deviations alone or how upright
+    the hand stands (docs/network.md).
+    """
+    return ((moved + _SETTLED) * stated).argmin(1)
 
 
 def _predict(
-    network: HandNetwork, images: Float[Tensor, "B 3 S S"], frames: Float[Tensor, "B 2 3"]
+    network: Callable[[Tensor], Prediction], images: Float[Tensor, "B 3 S S"], frames: Float[Tensor, "B 2 3"]
 ) -> Prediction:
     """Crop by frames (crop units of the picture to those of the crop), predict, and turn back."""
     size = images.shape[-1]
