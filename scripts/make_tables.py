@@ -74,7 +74,9 @@ def measured(name: str, paths: list[Path]) -> str:
         return f"{NOTHING}\n"
     contents = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     try:
-        return strata_table(contents) if name == "synth-v1" else official_table(contents)
+        if name == "synth-v1":
+            return f"{official_table(contents)}\n{strata_table(contents)}"
+        return official_table(contents)
     except (KeyError, TypeError) as error:
         raise SystemExit(f"results/measured/{name}: not what `amvur evaluate` writes ({error!r})") from error
 
