@@ -52,32 +52,36 @@ def predict_upright(
     left out (no camera is known here).
     """
     count = len(images)
-    turns = torch.arange(4, device=images.device) * (torch.pi / 2)
-    cosine, sine = turns.cos(), turns.sin()
-    rows = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], 1)
-    frames = F.pad(rows, (0, 1)).repeat(count, 1, 1)
     tried = images.repeat_interleave(4, 0)
-    joints = _predict(network, tried, frames).joints_2d
+    joints = look_through(network, tried, four_turns(count, images.device)).joints_2d
     before = joints
     for _ in range(rounds):
-        before, joints = joints, _predict(network, tried, upright_frames(joints.loc)).joints_2d
+        before, joints = joints, look_through(network, tried, upright_frames(joints.loc)).joints_2d
     moved = (joints.loc - before.loc).norm(dim=-1).mean(-1).view(count, 4)
     best = likeliest_turn(moved, joints.scale.mean((1, 2)).view(count, 4))
     best = best + 4 * torch.arange(count, device=images.device)
-    return _predict(network, images, upright_frames(joints.loc[best]))
+    return look_through(network, images, upright_frames(joints.loc[best]))
+
+
+def four_turns(count: int, device: torch.device) -> Float[Tensor, "N 2 3"]:
+    """Return the maps of four quarter turns of each of `count` squares, as `upright_frames` gives them."""
+    turns = torch.arange(4, device=device) * (torch.pi / 2)
+    cosine, sine = turns.cos(), turns.sin()
+    rows = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], 1)
+    return F.pad(rows, (0, 1)).repeat(count, 1, 1)
 
 
 def likeliest_turn(moved: Float[Tensor, "B 4"], stated: Float[Tensor, "B 4"]) -> Int64[Tensor, "B"]:
     """Return which of four turns, each followed for a while, found the hand: it stays there and is sure.
 
     `moved` is how far the joints moved in the last look, `stated` their standard deviation, both in crop
-    units. Of 1,024 held-out synthetic hands this lost fewer than the stated deviations alone or how upright
-    the hand stands (docs/network.md).
+    units. Of held-out synthetic hands this loses fewer than the stated deviations alone or how upright the
+    hand stands (`scripts/choose_turn.py`).
     """
     return ((moved + _SETTLED) * stated).argmin(1)
 
 
-def _predict(
+def look_through(
     network: Callable[[Tensor], Prediction], images: Float[Tensor, "B 3 S S"], frames: Float[Tensor, "B 2 3"]
 ) -> Prediction:
     """Crop by frames (crop units of the picture to those of the crop), predict, and turn back."""
