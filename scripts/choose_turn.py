@@ -83,7 +83,8 @@ def chosen(looks: list[Prediction], errors: torch.Tensor) -> dict[str, torch.Ten
         "most upright at first": lying.view(count, 4).argmin(1),
         "surest in the end": stated[1].argmin(1),
         "settled": moved.argmin(1),
-        "settled and sure": likeliest_turn(moved, stated[1]),
+        "sure in the end, settled": ((moved + 0.01) * stated[1]).argmin(1),
+        "surest unless it strays": likeliest_turn(stated[0], moved),
         "best (by the truth)": errors[..., 0].argmin(1),
     }
 

@@ -129,9 +129,9 @@ def test_of_four_turns_the_one_that_finds_the_hand_is_followed(turn, surer):
 
 
 def test_the_likeliest_turn_is_settled_and_sure():
-    moved = torch.tensor([[0.3, 0.01, 0.3, 0.3], [0.1, 0.1, 0.1, 0.1]])
-    stated = torch.tensor([[0.1, 0.12, 0.1, 0.1], [0.3, 0.2, 0.1, 0.2]])
-    assert likeliest_turn(moved, stated).tolist() == [1, 2]
+    moved = torch.tensor([[0.3, 0.01, 0.3, 0.3], [0.1, 0.1, 0.1, 0.1], [0.01, 0.3, 0.3, 0.3]])
+    stated = torch.tensor([[0.1, 0.12, 0.1, 0.1], [0.3, 0.2, 0.1, 0.2], [0.3, 0.1, 0.3, 0.3]])
+    assert likeliest_turn(stated, moved).tolist() == [1, 2, 1]
 
 
 def test_crop_of_a_turned_square_has_the_angle_of_its_frame():

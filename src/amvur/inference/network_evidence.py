@@ -212,7 +212,7 @@ def _follow(
     width, half = image.shape[1], square.side_px / 2
     crops = [replace(square, rotation_rad=turn * math.pi / 2) for turn in range(4)]
     joints, moved, stated = np.zeros((4, 21, 2)), np.zeros(4), np.zeros(4)
-    for _ in range(3):
+    for step in range(3):
         inside = [i for i, crop in enumerate(crops) if crop.touches(image.shape)]
         stated[[i for i in range(4) if i not in inside]] = np.inf  # followed out of the picture: lost
         if not inside:
@@ -221,9 +221,10 @@ def _follow(
         for i, answer in zip(inside, answers, strict=True):
             before, joints[i] = joints[i].copy(), _unmirrored(answer.joints_px, square, width)
             moved[i] = np.linalg.norm(joints[i] - before, axis=-1).mean() / half
-            stated[i] = answer.joints_std_px.mean() / half
+            if step == 0:
+                stated[i] = answer.joints_std_px.mean() / half
             crops[i] = upright_crop(joints[i], square.size_px, square.mirrored)
-    best = likeliest_turn(torch.as_tensor(moved)[None], torch.as_tensor(stated)[None])
+    best = likeliest_turn(torch.as_tensor(stated)[None], torch.as_tensor(moved)[None])
     found: np.ndarray = joints[int(best)]
     return found
 
