@@ -10,7 +10,6 @@ joints off by more than 0.3 crop units on average), PA-MPJPE and the error with 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 
 import torch
 from train_shipped import SEED
@@ -18,8 +17,8 @@ from train_shipped import SEED
 from amvur.data.synthetic.generator import SyntheticHands
 from amvur.geometry.procrustes import align_similarity
 from amvur.inference.trained import load_trained
-from amvur.models.network import HandNetwork, Prediction
-from amvur.models.upright import four_turns, likeliest_turn, look_through, upright_frames
+from amvur.models.network import Prediction
+from amvur.models.upright import follow_turns, four_turns, likeliest_turn, palm_vectors
 from amvur.training.targets import as_right_hands, targets_of
 
 
@@ -36,7 +35,7 @@ def main() -> None:
         for batch in source.stream(0, args.count, 16):
             images = as_right_hands(batch)
             truth = targets_of(images, network.hand)
-            looks = list(follow(network, images.images.permute(0, 3, 1, 2).float() / 255))
+            looks = follow_turns(network, images.images.permute(0, 3, 1, 2).float() / 255, 2)
             errors = errors_of(looks[-1], truth)
             for name, turn in chosen(looks, errors).items():
                 found.setdefault(name, []).append(errors[torch.arange(len(turn)), turn])
@@ -46,15 +45,6 @@ def main() -> None:
             f"{name:24s} lost {(flat > 0.3).float().mean():6.1%}  PA {1000 * aligned.mean():.2f} mm  "
             f"wrist on wrist {1000 * rooted.mean():.1f} mm"
         )
-
-
-def follow(network: HandNetwork, images: torch.Tensor) -> Iterator[Prediction]:
-    """Look at four turns of every picture, and twice more about the joints found."""
-    tried, frames = images.repeat_interleave(4, 0), four_turns(len(images), images.device)
-    for _ in range(3):
-        seen = look_through(network, tried, frames)
-        yield seen
-        frames = upright_frames(seen.joints_2d.loc)
 
 
 def errors_of(seen: Prediction, truth) -> torch.Tensor:
@@ -74,7 +64,7 @@ def chosen(looks: list[Prediction], errors: torch.Tensor) -> dict[str, torch.Ten
     count = len(errors)
     first, before, last = (look.joints_2d for look in looks)
     frames = four_turns(count, first.loc.device)
-    up = first.loc[:, 9] - first.loc[:, 0]
+    up = palm_vectors(first.loc)
     lying = (frames[:, 1, :2] * up).sum(-1) / up.norm(dim=-1)  # y of a crop points down
     stated = [x.scale.mean((1, 2)).view(count, 4) for x in (first, last)]
     moved = (last.loc - before.loc).norm(dim=-1).mean(-1).view(count, 4)

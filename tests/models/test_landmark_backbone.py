@@ -128,7 +128,7 @@ def test_of_four_turns_the_one_that_finds_the_hand_is_followed(turn, surer):
     assert up @ direction > 0.7 * np.linalg.norm(up)
 
 
-def test_the_likeliest_turn_is_settled_and_sure():
+def test_the_likeliest_turn_is_the_surest_unless_it_strays():
     moved = torch.tensor([[0.3, 0.01, 0.3, 0.3], [0.1, 0.1, 0.1, 0.1], [0.01, 0.3, 0.3, 0.3]])
     stated = torch.tensor([[0.1, 0.12, 0.1, 0.1], [0.3, 0.2, 0.1, 0.2], [0.3, 0.1, 0.3, 0.3]])
     assert likeliest_turn(stated, moved).tolist() == [1, 2, 1]

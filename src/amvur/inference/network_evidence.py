@@ -22,7 +22,7 @@ from amvur.errors import InputError
 from amvur.geometry.cameras import view_rotation
 from amvur.inference.evidence import merge_runs
 from amvur.inference.objective import Evidence, NetworkEvidence
-from amvur.models.upright import FRAME_JOINTS, likeliest_turn, upright_frames
+from amvur.models.upright import FRAME_JOINTS, likeliest_turn, palm_vectors, upright_frames
 from amvur.structures import HandDetection, RgbImage
 
 _JOINTS_IN_HAND = 1.1
@@ -109,8 +109,8 @@ def _joints_of_frame(detection: HandDetection) -> Float64[np.ndarray, "21 2"] | 
     if not (detection.confidence[list(FRAME_JOINTS)] > 0).all():
         return None
     joints = merge_runs(detection).joints_2d_px
-    base = (joints[5] + joints[13]) / 4 + joints[9] / 2
-    return joints if np.linalg.norm(base - joints[0]) > _LEAST_PALM_PX else None
+    palm = palm_vectors(torch.as_tensor(joints)[None])
+    return joints if float(palm.norm()) > _LEAST_PALM_PX else None
 
 
 def upright_crop(joints_px: Float[np.ndarray, "21 2"], size_px: int, left: bool) -> CropTransform:
@@ -133,7 +133,7 @@ def look(
     that it is not asked for.
 
     A network of upright hands looks at a hand whose roll is not known (no joints, or not those of palm and
-    inner fingers) in four turns and follows the one in which it sees the hand most upright.
+    inner fingers) in four turns first (`amvur.models.upright.likeliest_turn`).
     Raises `InputError` if the network answers with something that is not finite.
     """
     size = int(network.config.image_px)

@@ -32,8 +32,7 @@ def upright_frames(joints_2d: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 2 3"]
     The square is twice the box of the palm and the fingers' inner halves, moved a tenth of it towards the
     fingers (the crop that MediaPipe's tracker makes). Its y axis points from the fingers to the wrist.
     """
-    base = (joints_2d[:, 5] + joints_2d[:, 13]) / 4 + joints_2d[:, 9] / 2
-    up = F.normalize(base - joints_2d[:, 0], dim=-1)
+    up = F.normalize(palm_vectors(joints_2d), dim=-1)
     axes = torch.stack([torch.stack([-up[:, 1], up[:, 0]], -1), -up], 1)
     own = joints_2d[:, list(FRAME_JOINTS)] @ axes.transpose(-1, -2)
     low, high = own.amin(1), own.amax(1)
@@ -41,6 +40,11 @@ def upright_frames(joints_2d: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 2 3"]
     center = (low + high) / 2
     center = torch.stack([center[:, 0], center[:, 1] - _LIFT * (high - low)[:, 1]], -1)
     return torch.cat([axes / half[..., None], (-center / half)[..., None]], -1)
+
+
+def palm_vectors(joints_2d: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 2"]:
+    """Return the way from each wrist to its knuckles, which is up in an upright square."""
+    return (joints_2d[:, 5] + joints_2d[:, 13]) / 4 + joints_2d[:, 9] / 2 - joints_2d[:, 0]
 
 
 @torch.no_grad()
@@ -53,16 +57,23 @@ def predict_upright(
     View axes are the square's; the small turn between its centre's ray and that of the upright square is
     left out (no camera is known here).
     """
+    looks = [seen.joints_2d for seen in follow_turns(network, images, rounds)]
     count = len(images)
-    tried = images.repeat_interleave(4, 0)
-    first = look_through(network, tried, four_turns(count, images.device)).joints_2d
-    before = joints = first
-    for _ in range(rounds):
-        before, joints = joints, look_through(network, tried, upright_frames(joints.loc)).joints_2d
-    moved = (joints.loc - before.loc).norm(dim=-1).mean(-1).view(count, 4)
-    best = likeliest_turn(first.scale.mean((1, 2)).view(count, 4), moved)
+    moved = (looks[-1].loc - looks[-2].loc).norm(dim=-1).mean(-1).view(count, 4)
+    best = likeliest_turn(looks[0].scale.mean((1, 2)).view(count, 4), moved)
     best = best + 4 * torch.arange(count, device=images.device)
-    return look_through(network, images, upright_frames(joints.loc[best]))
+    return look_through(network, images, upright_frames(looks[-1].loc[best]))
+
+
+def follow_turns(
+    network: Callable[[Tensor], Prediction], images: Float[Tensor, "B 3 S S"], rounds: int
+) -> list[Prediction]:
+    """Look at four turns of every square and `rounds` times about the joints found: 4B rows."""
+    tried = images.repeat_interleave(4, 0)
+    looks = [look_through(network, tried, four_turns(len(images), images.device))]
+    for _ in range(rounds):
+        looks.append(look_through(network, tried, upright_frames(looks[-1].joints_2d.loc)))
+    return looks
 
 
 def four_turns(count: int, device: torch.device) -> Float[Tensor, "N 2 3"]:
