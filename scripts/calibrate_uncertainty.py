@@ -8,13 +8,14 @@ the inflation and the floors, then one factor so that 90 % of errors lie within 
 Two thirds of the renders are used; coverage is reported on the others. Writes
 `src/amvur/inference/assets/calibration.json`. No photograph and no label is read.
 
-    python scripts/calibrate_uncertainty.py --checkpoint DIR --count 600
+    python scripts/calibrate_uncertainty.py --checkpoint DIR --count 900
 
-calibrates the estimate from detector and network together on synthetic pictures of a seed that no training
-uses (`--seed`, held out), and writes "network" in the section "calibration" of the checkpoint's
-`config.json`. `--scale-3d` and `--scale-2d` (inf: none of the network's 2D) set its section "fusion" first.
-With `--box-only` the network gets boxes in place of detections (of the true joints, sides 10 % longer, moved
-and scaled by a few percent), for hands without detected joints: "box" in that section.
+calibrates the estimate from detector and network together on as many such renders and synthetic pictures
+(harder: with objects, and of a seed that no training uses), and writes "network" in the section "calibration"
+of the checkpoint's `config.json`. `--scale-3d` and `--scale-2d` (inf: none of the
+network's 2D) set its section "fusion" first. With `--box-only` the network gets boxes in place of detections,
+on synthetic pictures alone: boxes of the true joints, sides 10 % longer, moved and scaled by a few percent.
+That is for hands without detected joints: "box" in that section.
 """
 
 from __future__ import annotations
@@ -60,21 +61,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=900)
     parser.add_argument("--seed", type=int, default=3_000_000, help="number of the first render")
-    parser.add_argument("--checkpoint", type=Path, help="calibrate with this network, on synthetic pictures")
+    parser.add_argument("--checkpoint", type=Path, help="calibrate with this network")
     parser.add_argument("--scale-3d", type=float, help="set the checkpoint's network_scale_3d first")
     parser.add_argument("--scale-2d", type=float, help="set the checkpoint's network_scale_2d first")
     parser.add_argument("--box-only", action="store_true", help="with --checkpoint: boxes, no detector")
     args = parser.parse_args()
+    if args.box_only and args.checkpoint is None:
+        parser.error("--box-only needs --checkpoint: without a network a box is all that is known")
     if args.checkpoint is None:
         reconstructor = Reconstructor(detector="none", checkpoint="none")
-        observations = observe(range(args.seed, args.seed + args.count))
-        cases = [Case(o.detection, o.rendered.mesh.joints[0], SIZE_PX, SIZE_PX) for o in observations]
     else:
         detector = "none" if args.box_only else "mediapipe"
         reconstructor = Reconstructor(detector=detector, checkpoint=str(args.checkpoint))
         fusion = choose_scales(reconstructor, args.scale_3d, args.scale_2d)
-        find = boxes_of if args.box_only else detections_of
-        cases = synthetic_cases(reconstructor, args.seed, args.count, find)
+    if args.box_only:
+        cases = synthetic_cases(reconstructor, args.seed, args.count, boxes_of)
+    else:
+        cases = rendered_cases(reconstructor, range(args.seed, args.seed + args.count))
+        if args.checkpoint is not None:
+            cases += synthetic_cases(reconstructor, args.seed, args.count, detections_of)
     error, features, table = measure(reconstructor, cases)
     held_out = torch.arange(len(error)) % 3 == 0
     calibration = fit_calibration(error[~held_out], features[~held_out], table[~held_out])
@@ -123,6 +128,15 @@ def fusion_with(fusion: FusionSettings, scale_3d: float | None, scale_2d: float 
     if np.isinf(scale_2d):
         return replace(fusion, joints_2d_beside_detector=False)
     return replace(fusion, network_scale_2d=scale_2d, joints_2d_beside_detector=True)
+
+
+def rendered_cases(reconstructor: Reconstructor, seeds: range) -> list[Case]:
+    """Find rendered hands as photographs' hands are found, and let the network, if any, look at them."""
+    trained, cases = reconstructor.trained, []
+    for o in observe(seeds, pictures=trained is not None):
+        view = None if trained is None else trained.look(o.rendered.image, [o.detection])[0]
+        cases.append(Case(o.detection, o.rendered.mesh.joints[0], SIZE_PX, SIZE_PX, view))
+    return cases
 
 
 def synthetic_cases(
@@ -180,7 +194,7 @@ def on_target(detection: HandDetection, joints_2d: np.ndarray) -> bool:
 
 
 def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return errors (N,21) m after alignment, features (N,4) and standard deviations (N,21,K).
+    """Return errors (N,21) m after alignment, features (N,5) and standard deviations (N,21,K).
 
     The standard deviations are those of the joints at the inflations exp(`LOG_INFLATIONS`), no floor.
     """
@@ -190,7 +204,7 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
         camera = make_camera(case.width, case.height, hand_sizes_px=sizes)
         stds = []
         for log_inflation in LOG_INFLATIONS:
-            fixed = Calibration(np.array([log_inflation, 0, 0, 0]), np.zeros(21), "none")
+            fixed = Calibration(np.array([log_inflation, 0, 0, 0, 0]), np.zeros(21), "none")
             reconstructor.calibrations = Calibrations(fixed, fixed, fixed)
             hand = reconstructor.fit([case.detection], camera, case.width, [case.view])[0]
             state = hand.posterior.state
@@ -209,7 +223,7 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
 
 def fit_calibration(error: Tensor, features: Tensor, table: Tensor) -> Calibration:
     """Maximise the likelihood of isotropic errors, then widen or narrow until 90 % are covered."""
-    coefficients = torch.tensor([0.5, 0.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
+    coefficients = torch.tensor([0.5, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
     log_floor = torch.full((21,), np.log(0.004), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([coefficients, log_floor], lr=0.03)
     for _ in range(600):
@@ -222,7 +236,7 @@ def fit_calibration(error: Tensor, features: Tensor, table: Tensor) -> Calibrati
     shape, floor = coefficients.detach().numpy(), log_floor.detach().exp().numpy()
 
     def scaled(log_factor: float) -> Calibration:
-        widened = shape + np.array([log_factor, 0, 0, 0])
+        widened = shape + np.array([log_factor, 0, 0, 0, 0])
         return Calibration(widened, np.hypot(floor * np.exp(log_factor), CONVENTION_STD_M), "fitted")
 
     def excess(log_factor: float) -> float:

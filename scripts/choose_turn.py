@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 
 import torch
-from train_shipped import SEED
+from shipped_data import SEED
 
 from amvur.data.synthetic.generator import SyntheticHands
 from amvur.geometry.procrustes import align_similarity

@@ -41,21 +41,22 @@ class RenderedHand:
 
 @dataclass(frozen=True)
 class Observation:
-    """A render (without its picture) and the detection of the hand in it."""
+    """A render (its picture empty unless asked for) and the detection of the hand in it."""
 
     rendered: RenderedHand
     detection: HandDetection
 
 
-def observe(seeds: Sequence[int], workers: int = 2) -> list[Observation]:
+def observe(seeds: Sequence[int], workers: int = 2, pictures: bool = False) -> list[Observation]:
     """Render the hands of `seeds`, detect them, and return those found on the right side and place."""
     chunks = [list(seeds)[i::workers] for i in range(workers)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        found = [observation for part in pool.map(_observe, chunks) for observation in part]
+        parts = pool.map(_observe, chunks, [pictures] * workers)
+        found = [observation for part in parts for observation in part]
     return sorted(found, key=lambda o: o.rendered.seed)
 
 
-def _observe(seeds: Sequence[int]) -> list[Observation]:
+def _observe(seeds: Sequence[int], pictures: bool) -> list[Observation]:
     torch.set_num_threads(1)
     model = HandModel(load_open_hand("right"), torch.float64)
     prior, pattern = make_prior(model), make_pattern(model)
@@ -65,8 +66,9 @@ def _observe(seeds: Sequence[int]) -> list[Observation]:
             rendered = render_random_hand(model, prior, pattern, seed)
             hands = [h for h in detector.detect(rendered.image) if h.side == "right"]
             if hands and _on_target(rendered, hands[0]):
-                small = np.zeros((0, 0, 3), np.uint8)
-                observations.append(Observation(replace(rendered, image=small), hands[0]))
+                if not pictures:
+                    rendered = replace(rendered, image=np.zeros((0, 0, 3), np.uint8))
+                observations.append(Observation(rendered, hands[0]))
     return observations
 
 

@@ -122,8 +122,9 @@ def held_out(args: argparse.Namespace) -> Iterator[HeldOut]:
 def candidates() -> list[FitSettings]:
     """Return the fits to choose among: the usual one, every setting changed, and the head alone (last)."""
     changes: dict[str, tuple[object, ...]] = {
-        "pixel_std": (0.02, 0.04, 0.1),
-        "enough": (0.5, 0.75, 1.0),
+        "pixel_std": (0.02, 0.05, 0.1),
+        "enough": (0.4, 1.0),
+        "sure_px": (0.5, 2.0),
         "detail": (0.02, 0.05),
         "any_color": (0.1, 0.6),
         "reach_px": ((12.0,), (6.0, 25.0, 80.0)),

@@ -1,5 +1,6 @@
 """Texture by a head and a photograph: evidence at vertices, the fit against a dense solution, mirror images."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -20,6 +21,7 @@ from amvur.inference.regressed_texture import (
     pixel_equations,
     settle,
 )
+from amvur.inference.skin_pixels import USUAL
 from amvur.inference.texture import SKIN_COLOR
 from amvur.inference.texturing import make_texturing
 from amvur.inference.vertex_evidence import feature_width, look_at_hand, vertex_evidence
@@ -160,6 +162,20 @@ def test_background_under_an_unsure_mesh_stays_off_the_hand():
     assert error[0].mean() > 0.02
     infinite = settle(view, known, np.full(len(vertices), np.inf))
     assert np.isfinite(infinite.colors).all()
+
+
+@pytest.mark.parametrize(("std_px", "fuller"), [(0.0, True), (2.0, False)])
+def test_of_a_sure_mesh_fewer_pixels_of_skin_are_enough(std_px, fuller):
+    """An object is likely before the hand: a vertex takes part of what is fitted, and more if the mesh is sure."""
+    vertices, faces = posed()
+    skin, wrong = np.array([0.8, 0.6, 0.5]), np.array([0.7, 0.6, 0.5])
+    view, known = painted(vertices, faces, skin), word(np.tile(wrong, (len(vertices), 1)), 0.05, -3.0)
+    where = np.full(len(vertices), std_px)
+    usual, always = (settle(view, known, where, replace(USUAL, sure_px=px)) for px in (1.0, 1e-6))
+    moved, least = (np.abs(t.colors - wrong).mean(1)[t.visible] for t in (usual, always))
+    assert (moved >= least - 1e-7).all()
+    assert (moved.mean() > 1.2 * least.mean()) == fuller
+    assert np.allclose(moved, least) != fuller
 
 
 def test_conjugate_gradients_solve_in_as_many_steps_as_there_are_unknowns():

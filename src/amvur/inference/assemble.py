@@ -51,7 +51,7 @@ class FittedHand:
 
     detection: HandDetection
     posterior: LaplacePosterior
-    features: Float[np.ndarray, "4"]
+    features: Float[np.ndarray, "5"]
     by_network: bool = False
 
     @property

@@ -16,17 +16,21 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Float64
+from torch import Tensor
 
 from amvur.errors import InputError
+from amvur.geometry.procrustes import align_similarity
 from amvur.inference.evidence import merge_runs
 from amvur.inference.fit import FitResult
 from amvur.inference.objective import Evidence
 from amvur.structures import HandDetection
 
 _HAND_SIZE_M = 0.17
-_USUAL_SPREAD, _USUAL_MISFIT = 0.012, 13.0
-FEATURES = ("constant", "log_spread", "log_misfit", "log_foreshortening")
+_USUAL_SPREAD, _USUAL_MISFIT, _USUAL_DISAGREEMENT_M = 0.012, 13.0, 0.008
+_LEAST_DISAGREEMENT_M = 0.001
+FEATURES = ("constant", "log_spread", "log_misfit", "log_foreshortening", "log_disagreement")
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,11 @@ class Calibration:
     in quadrature to what then follows for the joints.
     """
 
-    coefficients: Float64[np.ndarray, "4"]
+    coefficients: Float64[np.ndarray, "5"]
     floor_m: Float64[np.ndarray, "21"]
     source: str
 
-    def inflation(self, features: Float[np.ndarray, "B 4"]) -> Float[np.ndarray, "B"]:
+    def inflation(self, features: Float[np.ndarray, "B 5"]) -> Float[np.ndarray, "B"]:
         """Return the factor (at least 1) on the curvature's standard deviations of every hand.
 
         Below 1 it would state more than the evidence, or for a bare box the prior, can tell.
@@ -68,7 +72,7 @@ class Calibrations:
 
     def inflation(
         self,
-        features: Float[np.ndarray, "B 4"],
+        features: Float[np.ndarray, "B 5"],
         network: Bool[np.ndarray, "B"],
         box_only: Bool[np.ndarray, "B"],
     ) -> Float[np.ndarray, "B"]:
@@ -78,15 +82,20 @@ class Calibrations:
 
 
 def hand_features(
-    detections: Sequence[HandDetection], evidence: Evidence, result: FitResult
-) -> Float[np.ndarray, "B 4"]:
-    """Return what tells good from bad fits (`FEATURES`): runs that differ, a bad fit, a foreshortened hand.
+    detections: Sequence[HandDetection],
+    evidence: Evidence,
+    result: FitResult,
+    joints: Float[Tensor, "B 21 3"],
+) -> Float[np.ndarray, "B 5"]:
+    """Return what tells good from bad fits (`FEATURES`): runs that differ, a bad fit, a foreshortened hand,
+    a network that sees another hand than the fitted `joints` (m).
 
-    Spread and misfit (the objective at the optimum) are logarithms relative to their typical values, and
-    0 where there is nothing to tell (one run); the foreshortening is ln(size of the hand in the picture
-    / size it would have facing the camera).
+    Spread, misfit (the objective at the optimum) and disagreement (the mean distance of joints after the best
+    similarity) are logarithms relative to their typical values, and 0 where there is nothing to tell (one
+    run, no network); the foreshortening is ln(size of the hand in the picture / size it would have facing the
+    camera).
     """
-    rows = []
+    rows, disagreement = [], _disagreement(evidence, joints)
     for i, detection in enumerate(detections):
         merged = merge_runs(detection)
         size = max(_size_px(detection, evidence, i), 1.0)
@@ -99,9 +108,20 @@ def hand_features(
                 np.log(max(spread, 1e-3) / _USUAL_SPREAD) if len(detection.joints_2d_px) > 1 else 0.0,
                 np.log(max(float(result.cost[i]), 1.0) / _USUAL_MISFIT),
                 np.log(size / facing),
+                disagreement[i],
             ]
         )
     return np.array(rows)
+
+
+def _disagreement(evidence: Evidence, joints: Float[Tensor, "B 21 3"]) -> Float[np.ndarray, "B"]:
+    """Return how far the network's joints are from the fitted ones, as in `hand_features`."""
+    network = evidence.network
+    if network is None:
+        return np.zeros(len(joints))
+    apart = (align_similarity(network.relative_joints, joints) - joints).norm(dim=-1).mean(-1)
+    ratio = apart.clamp_min(_LEAST_DISAGREEMENT_M) / _USUAL_DISAGREEMENT_M
+    return torch.where(network.present, ratio.log(), 0.0).numpy()
 
 
 def _size_px(detection: HandDetection, evidence: Evidence, i: int) -> float:
@@ -122,7 +142,8 @@ def load_calibrations() -> Calibrations:
 
 
 def calibration_from(values: Mapping[str, Any]) -> Calibration:
-    """Read a calibration from its JSON object: 4 `coefficients`, 21 `floor_m`, `source`.
+    """Read a calibration from its JSON object: `coefficients` of `FEATURES` in order (those at the end may be
+    left out: 0), 21 `floor_m`, `source`.
 
     Raises `InputError` for anything else.
     """
@@ -131,9 +152,10 @@ def calibration_from(values: Mapping[str, Any]) -> Calibration:
         floor = np.array(values["floor_m"], dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"A calibration needs coefficients and floor_m, found {values!r}.") from error
-    good = coefficients.shape == (len(FEATURES),) and floor.shape == (21,)
+    good = coefficients.ndim == 1 and 1 <= len(coefficients) <= len(FEATURES) and floor.shape == (21,)
     if not good or not (np.isfinite(coefficients).all() and (floor >= 0).all()):
         raise InputError(
-            f"A calibration needs {len(FEATURES)} finite coefficients and 21 floors (m), found {values!r}."
+            f"A calibration needs 1 to {len(FEATURES)} finite coefficients and 21 floors (m), found {values!r}."
         )
+    coefficients = np.pad(coefficients, (0, len(FEATURES) - len(coefficients)))
     return Calibration(coefficients, floor, str(values.get("source", "")))

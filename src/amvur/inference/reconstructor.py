@@ -14,7 +14,7 @@ from jaxtyping import Float
 from amvur.detect.base import Detector, chosen_side, make_detector
 from amvur.detect.convention import load_convention
 from amvur.errors import InputError
-from amvur.hand.landmarks import HandState, make_chain
+from amvur.hand.landmarks import HandState, landmarks, make_chain, without_offsets
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.hand.prior import make_prior
@@ -162,7 +162,8 @@ class Reconstructor:
         states, n_starts = start_states(chain, self.prior, evidence, self.prior.mean[None])
         result = fit(chain, self.prior, repeat(evidence, n_starts), states)
         result = best_of_starts(result, n_starts)
-        features = hand_features(detections, evidence, result)
+        joints = landmarks(without_offsets(chain), result.state)
+        features = hand_features(detections, evidence, result, joints)
         box_only = np.array([not detection.confidence.any() for detection in detections])
         inflation = self.calibrations.inflation(features, seen, box_only)
         factors = square_root_covariance(result.curvature, result.prior_curvature, torch.as_tensor(inflation))

@@ -33,7 +33,8 @@ class FitSettings:
     """How pixels are judged and believed, chosen by `scripts/train_texture.py choose`.
 
     `pixel_std` is what a pixel of skin differs from the mesh's interpolated colors by: noise, and detail
-    between vertices. A vertex takes the fitted color in full if `enough` of its pixels are skin.
+    between vertices. A vertex takes the fitted color in full if `enough` of its pixels are skin; of a mesh that
+    is known to lie better than `sure_px`, less is enough in proportion, for few of them show what is beside it.
 
     Skin's colors spread about the head's word by its standard deviation and, in quadrature, `detail` (rings,
     nails, creases). Of what is no skin, a share `any_color` may have any color; the rest is like what lies
@@ -45,8 +46,9 @@ class FitSettings:
     photograph where that is coarser).
     """
 
-    pixel_std: float = 0.05
+    pixel_std: float = 0.03
     enough: float = 0.6
+    sure_px: float = 1.0
     detail: float = 0.03
     any_color: float = 0.3
     reach_px: tuple[float, ...] = (6.0, 25.0)

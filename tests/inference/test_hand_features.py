@@ -1,0 +1,63 @@
+"""What tells good fits from bad ones."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from test_reconstructor import WIDTH, detect, true_mesh
+from told import ToldNetwork
+from truth import INTRINSICS
+
+from amvur.detect.convention import load_convention
+from amvur.hand.landmarks import N_PARAMETERS, HandState
+from amvur.inference.calibration import FEATURES, calibration_from, hand_features
+from amvur.inference.evidence import collect_evidence
+from amvur.inference.fit import FitResult
+from amvur.inference.network_evidence import NetworkView, add_network
+
+JOINTS = true_mesh()[1]
+
+
+def features(joints, view):
+    """Features of a hand fitted with these joints (m), of whom the detector knows the true ones."""
+    detection = detect(JOINTS)
+    evidence = collect_evidence([detection], INTRINSICS, WIDTH, load_convention("amvur"))
+    evidence = add_network(evidence, [detection], [view], ToldNetwork().trained().fusion)
+    transl = torch.as_tensor(JOINTS[:1]).double()
+    state = HandState(torch.eye(3).repeat(1, 16, 1, 1).double(), torch.zeros(1, 10).double(), transl)
+    curvature = torch.zeros(1, N_PARAMETERS, N_PARAMETERS).double()
+    result = FitResult(state, torch.ones(1).double(), curvature, curvature, torch.ones(1, dtype=torch.bool))
+    found = hand_features([detection], evidence, result, torch.as_tensor(joints)[None].double())
+    return dict(zip(FEATURES, found[0], strict=True))
+
+
+def view_of(joints):
+    """A network's view of a hand with these joints, by a crop in the middle of the picture."""
+    middle = INTRINSICS[:2, 2]
+    one = np.ones((21, 2))
+    return NetworkView(middle, joints - joints[0], np.full((21, 3), 0.01), one, one)
+
+
+def test_a_network_that_agrees_up_to_a_similarity_tells_the_least():
+    turn = Rotation.from_euler("xyz", (10, 50, -20), degrees=True).as_matrix()
+    found = features(JOINTS @ turn.T * 1.1 + 0.2, view_of(JOINTS))
+    assert found["log_disagreement"] == pytest.approx(np.log(1 / 8))
+
+
+def test_disagreement_grows_with_the_distance():
+    off = np.random.default_rng(0).normal(size=(21, 3)) / np.sqrt(3)
+    near, far = (features(JOINTS, view_of(JOINTS + a * off)) for a in (0.004, 0.008))
+    assert near["log_disagreement"] == pytest.approx(np.log(0.004 / 0.008), abs=0.4)
+    assert far["log_disagreement"] - near["log_disagreement"] == pytest.approx(np.log(2), abs=0.05)
+    without = (far[name] == near[name] for name in FEATURES if name != "log_disagreement")
+    assert all(without)
+
+
+def test_without_a_network_there_is_no_disagreement():
+    assert features(JOINTS, None)["log_disagreement"] == 0
+
+
+def test_a_calibration_may_leave_the_last_features_out():
+    read = calibration_from({"coefficients": [0.5, 1.0], "floor_m": [0.001] * 21})
+    np.testing.assert_array_equal(read.coefficients, [0.5, 1, 0, 0, 0])
+    np.testing.assert_allclose(read.inflation(np.array([[1, 0.5, 9, 9, 9.0]])), np.exp(1.0))
