@@ -171,7 +171,7 @@ def test_of_a_sure_mesh_fewer_pixels_of_skin_are_enough(std_px, fuller):
     skin, wrong = np.array([0.8, 0.6, 0.5]), np.array([0.7, 0.6, 0.5])
     view, known = painted(vertices, faces, skin), word(np.tile(wrong, (len(vertices), 1)), 0.05, -3.0)
     where = np.full(len(vertices), std_px)
-    usual, always = (settle(view, known, where, replace(USUAL, sure_px=px)) for px in (1.0, 1e-6))
+    usual, always = (settle(view, known, where, replace(USUAL, sure_px=px)) for px in (2.0, 1e-6))
     moved, least = (np.abs(t.colors - wrong).mean(1)[t.visible] for t in (usual, always))
     assert (moved >= least - 1e-7).all()
     assert (moved.mean() > 1.2 * least.mean()) == fuller
