@@ -55,7 +55,7 @@ class HeldOut:
 def choose(args: argparse.Namespace) -> None:
     """Print errors of shown and hidden vertices' colors (of 255) and renderings (dB under the bound).
 
-    Of the settings whose renderings of exact meshes lie within 1.5 dB of the bound, the usual ones have the
+    Of the settings whose renderings of exact meshes lie within 1 dB of the bound, the usual ones have the
     least error at shown vertices, and photographs looked at show no stains that the others lack.
     """
     settings = candidates()
