@@ -79,9 +79,6 @@ def open_network(args: argparse.Namespace) -> HandNetwork:
     backbone = TUNED_BACKBONE if args.tuned else LANDMARK_BACKBONE
     base = "template" if args.setting == "amvur" else "prior"  # alone, it knows of no other hand
     network = make_network(replace(NETWORK, setting=args.setting, backbone=backbone, amvur_base=base))
-    if args.frozen_prior:
-        network.project.requires_grad_(False)
-        network.prior_net.requires_grad_(False)
     if args.start is not None:
         missing = network.load_state_dict(load_checkpoint(args.start).state, strict=False)
         print("new:", len(missing.missing_keys), "unused:", len(missing.unexpected_keys))
@@ -187,9 +184,6 @@ def main() -> None:
     parser.add_argument("--tuned", action="store_true", help="the last third of the backbone learns too")
     parser.add_argument(
         "--trunk-rate", type=float, default=0.2, help="of a tuned backbone, in units of --rate"
-    )
-    parser.add_argument(
-        "--frozen-prior", action="store_true", help="the prior-net of --start stays, the AMVUR head learns"
     )
     parser.add_argument("--tell", type=float, default=3.0, help="minutes between reports")
     parser.add_argument("--setting", choices=["prior", "amvur", "final"], default="final")
