@@ -19,7 +19,7 @@ from amvur.models.landmark_backbone import LandmarkBackbone
 from amvur.models.landmark_trunk import LandmarkTrunk, _array, landmark_model
 from amvur.models.network import NetworkConfig, make_network
 from amvur.models.prior_net import PriorNetConfig
-from amvur.models.upright import likeliest_turn, predict_upright, turned_back, upright_frames
+from amvur.models.upright import box_overlap, likeliest_turn, predict_upright, turned_back, upright_frames
 
 SMALL = NetworkConfig(
     backbone="mediapipe_hand",
@@ -132,6 +132,16 @@ def test_the_likeliest_turn_is_the_surest_unless_it_strays():
     moved = torch.tensor([[0.3, 0.01, 0.3, 0.3], [0.1, 0.1, 0.1, 0.1], [0.01, 0.3, 0.3, 0.3]])
     stated = torch.tensor([[0.1, 0.12, 0.1, 0.1], [0.3, 0.2, 0.1, 0.2], [0.3, 0.1, 0.3, 0.3]])
     assert likeliest_turn(stated, moved).tolist() == [1, 2, 1]
+    assert likeliest_turn(stated, moved, torch.full((3, 4), 0.5)).tolist() == [1, 2, 1]
+    overlap = torch.tensor([[0.8, 0.1, 0.1, 0.1], [0.5, 0.5, 0.4, 0.5], [0.0, 0.5, 0.5, 0.5]])
+    assert likeliest_turn(stated, moved, overlap).tolist() == [0, 2, 1]
+
+
+def test_overlap_of_joints_and_a_box():
+    joints = torch.rand(3, 21, 2, generator=torch.Generator().manual_seed(0))
+    joints[:, 0], joints[:, 1] = 0, 1
+    boxes = torch.tensor([[0.0, 0, 1, 1], [0.5, 0, 1.5, 1], [2, 2, 3, 3]])
+    assert torch.allclose(box_overlap(joints, boxes), torch.tensor([1, 1 / 3, 0.0]))
 
 
 def test_crop_of_a_turned_square_has_the_angle_of_its_frame():

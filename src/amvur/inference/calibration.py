@@ -155,7 +155,8 @@ def calibration_from(values: Mapping[str, Any]) -> Calibration:
     good = coefficients.ndim == 1 and 1 <= len(coefficients) <= len(FEATURES) and floor.shape == (21,)
     if not good or not (np.isfinite(coefficients).all() and (floor >= 0).all()):
         raise InputError(
-            f"A calibration needs 1 to {len(FEATURES)} finite coefficients and 21 floors (m), found {values!r}."
+            f"A calibration needs 1 to {len(FEATURES)} finite coefficients and 21 floors (m), "
+            f"found {values!r}."
         )
     coefficients = np.pad(coefficients, (0, len(FEATURES) - len(coefficients)))
     return Calibration(coefficients, floor, str(values.get("source", "")))

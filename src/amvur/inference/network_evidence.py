@@ -22,7 +22,7 @@ from amvur.errors import InputError
 from amvur.geometry.cameras import view_rotation
 from amvur.inference.evidence import merge_runs
 from amvur.inference.objective import Evidence, NetworkEvidence
-from amvur.models.upright import FRAME_JOINTS, likeliest_turn, palm_vectors, upright_frames
+from amvur.models.upright import FRAME_JOINTS, box_overlap, likeliest_turn, palm_vectors, upright_frames
 from amvur.structures import HandDetection, RgbImage
 
 _JOINTS_IN_HAND = 1.1
@@ -148,7 +148,8 @@ def look(
             continue
         joints = _joints_of_frame(hand)
         if joints is None:
-            joints = _follow(network, image, crop_of(hand, 1.0, size), device)
+            box = None if hand.confidence.any() else _box_of_joints(hand.box_xyxy_px)
+            joints = _follow(network, image, crop_of(hand, 1.0, size), box, device)
         base = upright_crop(joints, size, hand.side == "left")
         crops.append([replace(base, side_px=base.side_px * s) for s in settings.crop_scales])
     inside = [i for i, own in enumerate(crops) if own and all(crop.touches(image.shape) for crop in own)]
@@ -202,12 +203,27 @@ def _answers(
     return answers
 
 
+def _box_of_joints(box_xyxy_px: Float[np.ndarray, "4"]) -> Float[Tensor, "4"]:
+    """Return about where the joints of a hand in a box end: the box less the flesh."""
+    box = torch.as_tensor(box_xyxy_px)
+    sides = box[2:] - box[:2]
+    flesh = torch.minimum(
+        (1 - 1 / _JOINTS_IN_HAND) / 2 * sides.max(), sides / 4
+    )  # a narrow box keeps its middle
+    return torch.cat([box[:2] + flesh, box[2:] - flesh])
+
+
 def _follow(
-    network: JointNetwork, image: RgbImage, square: CropTransform, device: torch.device
+    network: JointNetwork,
+    image: RgbImage,
+    square: CropTransform,
+    box: Float[Tensor, "4"] | None,
+    device: torch.device,
 ) -> Float[np.ndarray, "21 2"]:
     """Return a hand's joints (px of the picture) from an upright square about it, whatever its roll.
 
-    Four turns are followed, each twice about the joints found before; `likeliest_turn` chooses.
+    Four turns are followed, each twice about the joints found before; `likeliest_turn` chooses, knowing the
+    `box` (px) that the joints should fill, if any.
     """
     width, half = image.shape[1], square.side_px / 2
     crops = [replace(square, rotation_rad=turn * math.pi / 2) for turn in range(4)]
@@ -224,7 +240,8 @@ def _follow(
             if step == 0:
                 stated[i] = answer.joints_std_px.mean() / half
             crops[i] = upright_crop(joints[i], square.size_px, square.mirrored)
-    best = likeliest_turn(torch.as_tensor(stated)[None], torch.as_tensor(moved)[None])
+    overlap = None if box is None else box_overlap(torch.as_tensor(joints), box.expand(4, 4))[None]
+    best = likeliest_turn(torch.as_tensor(stated)[None], torch.as_tensor(moved)[None], overlap)
     found: np.ndarray = joints[int(best)]
     return found
 

@@ -33,8 +33,9 @@ class FitSettings:
     """How pixels are judged and believed, chosen by `scripts/train_texture.py choose`.
 
     `pixel_std` is what a pixel of skin differs from the mesh's interpolated colors by: noise, and detail
-    between vertices. A vertex takes the fitted color in full if `enough` of its pixels are skin; of a mesh that
-    is known to lie better than `sure_px`, less is enough in proportion, for few of them show what is beside it.
+    between vertices. A vertex takes the fitted color in full if `enough` of its pixels are skin; of a mesh
+    known to lie better than `sure_px`, less is enough in proportion, for few of its pixels show what is
+    beside it.
 
     Skin's colors spread about the head's word by its standard deviation and, in quadrature, `detail` (rings,
     nails, creases). Of what is no skin, a share `any_color` may have any color; the rest is like what lies

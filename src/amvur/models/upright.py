@@ -24,6 +24,8 @@ _SETTLED = 0.01
 """Crop units: joints that moved less than about this have settled."""
 _STRAYING = 0.25
 """How much straying counts beside the stated deviation."""
+_FILLING, _LEAST_OVERLAP = 2.0, 0.05
+"""How much it counts that the joints fill the box that the hand is known to be in, and what is no overlap."""
 
 
 def upright_frames(joints_2d: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 2 3"]:
@@ -84,14 +86,28 @@ def four_turns(count: int, device: torch.device) -> Float[Tensor, "N 2 3"]:
     return F.pad(rows, (0, 1)).repeat(count, 1, 1)
 
 
-def likeliest_turn(stated: Float[Tensor, "B 4"], moved: Float[Tensor, "B 4"]) -> Int64[Tensor, "B"]:
+def likeliest_turn(
+    stated: Float[Tensor, "B 4"], moved: Float[Tensor, "B 4"], overlap: Float[Tensor, "B 4"] | None = None
+) -> Int64[Tensor, "B"]:
     """Return which of four turns, each followed for a while, found the hand: the surest unless it strays.
 
     `stated` is the standard deviation of the joints at first sight (later ones are of upright squares about
     whatever was found, and as small for hands that are not there), `moved` how far they moved in the last
-    look; both in crop units. Rules were compared on held-out synthetic hands (`scripts/choose_turn.py`).
+    look; both in crop units. `overlap` says how well the joints fill a known box (`box_overlap`). Rules were
+    compared on held-out synthetic hands (`scripts/choose_turn.py`).
     """
-    return (stated.log() + _STRAYING * (moved + _SETTLED).log()).argmin(1)
+    doubt = stated.log() + _STRAYING * (moved + _SETTLED).log()
+    if overlap is not None:
+        doubt = doubt - _FILLING * (overlap + _LEAST_OVERLAP).log()
+    return doubt.argmin(1)
+
+
+def box_overlap(joints_2d: Float[Tensor, "*N 21 2"], box: Float[Tensor, "*N 4"]) -> Float[Tensor, "*N"]:
+    """Return the intersection over union of the joints' bounding box and `box` (x0 y0 x1 y1; same units)."""
+    low, high = joints_2d.amin(-2), joints_2d.amax(-2)
+    shared = torch.minimum(high, box[..., 2:]) - torch.maximum(low, box[..., :2])
+    inner = shared.clamp_min(0).prod(-1)
+    return inner / ((high - low).prod(-1) + (box[..., 2:] - box[..., :2]).prod(-1) - inner)
 
 
 def look_through(
