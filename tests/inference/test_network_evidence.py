@@ -318,9 +318,9 @@ def test_settings_that_cannot_weigh_are_refused(wrong):
 class Straying:
     """A network of upright hands that is surest of joints far off in the turns named, sees others in place."""
 
-    def __init__(self, astray):
+    def __init__(self, astray, shift=40.0, std=0.01):
         self.config = SimpleNamespace(image_px=64, crop="upright")
-        self.astray, self.asked = astray, []
+        self.astray, self.shift, self.std, self.asked = astray, shift, std, []
 
     def __call__(self, images):
         first = not self.asked
@@ -330,8 +330,8 @@ class Straying:
         flat, std = hand.repeat(len(images), 1, 1), torch.full((len(images), 21, 2), 0.1)
         if first:
             for turn in self.astray:
-                flat[turn] += 40
-                std[turn] = 0.01
+                flat[turn] += self.shift
+                std[turn] = self.std
         solid = torch.rand(len(images), 21, 3, generator=torch.Generator().manual_seed(1)) / 10
         return SimpleNamespace(
             joints=Normal(solid, torch.full_like(solid, 0.01), validate_args=False),
@@ -346,6 +346,16 @@ def test_a_turn_that_leads_out_of_the_picture_is_given_up(hand):
     (view,) = look(network, IMAGE, [bare], FusionSettings(), torch.device("cpu"))
     assert network.asked == [4, 2, 2, 1]
     assert (np.abs(view.joints_2d_px - (box[:2] + box[2:]) / 2).max(0) < box[2:] - box[:2]).all()
+
+
+def test_of_turns_that_are_about_as_sure_one_that_fills_the_box_is_taken(hand):
+    box = hand[1].box_xyxy_px
+    bare = HandDetection("right", 1.0, box, np.zeros((1, 21, 2)), np.zeros(21))
+    middle = (box[:2] + box[2:]) / 2
+    (inside,) = look(Straying([1], 0.9, 0.09), IMAGE, [bare], FusionSettings(), torch.device("cpu"))
+    assert np.abs(inside.joints_2d_px.mean(0) - middle).max() < 0.3 * (box[2:] - box[:2]).max()
+    (beside,) = look(Straying([1], 0.9, 0.001), IMAGE, [bare], FusionSettings(), torch.device("cpu"))
+    assert np.abs(beside.joints_2d_px.mean(0) - middle).max() > 0.3 * (box[2:] - box[:2]).max()
 
 
 def test_if_all_turns_lead_out_of_the_picture_the_box_alone_is_left(hand):
