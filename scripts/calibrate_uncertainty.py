@@ -12,10 +12,10 @@ Two thirds of the renders are used; coverage is reported on the others. Writes
 
 calibrates the estimate from detector and network together on as many such renders and synthetic pictures
 (harder: with objects, and of a seed that no training uses), and writes "network" in the section "calibration"
-of the checkpoint's `config.json`. `--scale-3d` and `--scale-2d` (inf: none of the
-network's 2D) set its section "fusion" first. With `--box-only` the network gets boxes in place of detections,
-on synthetic pictures alone: boxes of the true joints, sides 10 % longer, moved and scaled by a few percent.
-That is for hands without detected joints: "box" in that section.
+of the checkpoint's `config.json`. `--scale-3d` and `--scale-2d` (inf: none of the network's 2D) set its
+section "fusion" first. With `--box-only` the network gets boxes in place of detections, on synthetic pictures
+alone: boxes of the true joints, sides 10 % longer, moved and scaled by a few percent. That is for hands
+without detected joints: "box" in that section.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from torch import Tensor
 
 from amvur.data.synthetic.generator import SyntheticHands
 from amvur.geometry.procrustes import align_similarity
-from amvur.inference.calibration import Calibration, Calibrations
+from amvur.inference.calibration import FEATURES, Calibration, Calibrations
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import merge_runs
 from amvur.inference.network_evidence import FusionSettings, NetworkView
@@ -51,6 +51,8 @@ Finder = Callable[[Reconstructor, RgbImage, Side, np.ndarray, np.random.Generato
 SYNTHETIC_PX = 256
 BOX_ERROR = 0.03
 """Spread of the edges of drawn boxes, of the hand's size."""
+CONSTANT = np.eye(len(FEATURES))[0]
+"""The coefficients of the constant feature alone."""
 LOG_INFLATIONS = np.arange(0.0, 3.01, 0.5)
 # A joint is not the same point to every annotator or body: published conventions put joints several
 # millimetres apart along a finger (docs/method.md). No render can show that; it is added to the floor.
@@ -204,7 +206,7 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
         camera = make_camera(case.width, case.height, hand_sizes_px=sizes)
         stds = []
         for log_inflation in LOG_INFLATIONS:
-            fixed = Calibration(np.array([log_inflation, 0, 0, 0, 0]), np.zeros(21), "none")
+            fixed = Calibration(log_inflation * CONSTANT, np.zeros(21), "none")
             reconstructor.calibrations = Calibrations(fixed, fixed, fixed)
             hand = reconstructor.fit([case.detection], camera, case.width, [case.view])[0]
             state = hand.posterior.state
@@ -223,7 +225,7 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
 
 def fit_calibration(error: Tensor, features: Tensor, table: Tensor) -> Calibration:
     """Maximise the likelihood of isotropic errors, then widen or narrow until 90 % are covered."""
-    coefficients = torch.tensor([0.5, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
+    coefficients = torch.tensor(0.5 * CONSTANT, requires_grad=True)
     log_floor = torch.full((21,), np.log(0.004), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([coefficients, log_floor], lr=0.03)
     for _ in range(600):
@@ -236,8 +238,9 @@ def fit_calibration(error: Tensor, features: Tensor, table: Tensor) -> Calibrati
     shape, floor = coefficients.detach().numpy(), log_floor.detach().exp().numpy()
 
     def scaled(log_factor: float) -> Calibration:
-        widened = shape + np.array([log_factor, 0, 0, 0, 0])
-        return Calibration(widened, np.hypot(floor * np.exp(log_factor), CONVENTION_STD_M), "fitted")
+        return Calibration(
+            shape + log_factor * CONSTANT, np.hypot(floor * np.exp(log_factor), CONVENTION_STD_M), "fitted"
+        )
 
     def excess(log_factor: float) -> float:
         covered = error <= RADIUS_90 * state_std(scaled(log_factor), features, table)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 
 import torch
+from calibrate_uncertainty import BOX_ERROR
 from shipped_data import SEED
 
 from amvur.data.synthetic.generator import SyntheticHands
@@ -21,9 +22,6 @@ from amvur.inference.trained import load_trained
 from amvur.models.network import Prediction
 from amvur.models.upright import box_overlap, follow_turns, four_turns, likeliest_turn, palm_vectors
 from amvur.training.targets import as_right_hands, targets_of
-
-BOX_ERROR = 0.03
-"""Spread of the edges of drawn boxes, of the hand's size."""
 
 
 def main() -> None:

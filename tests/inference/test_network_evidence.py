@@ -1,7 +1,6 @@
 """A network's word as evidence: crops, frames, derivatives, and what it adds to a detector's."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import multivariate_t
 from test_reconstructor import IMAGE, WIDTH, aligned, detect, mirror, true_mesh
 from told import ToldNetwork
-from torch.distributions import Normal
 from truth import INTRINSICS, aligned_error_mm, exact_evidence, moved, project_numpy, true_hands
 
 from amvur.errors import InputError
@@ -21,7 +19,6 @@ from amvur.inference.fit import fit
 from amvur.inference.network_evidence import FusionSettings, add_network, crop_of, look
 from amvur.inference.objective import DEGREES_OF_FREEDOM, NetworkEvidence, quadratic
 from amvur.inference.reconstructor import Reconstructor
-from amvur.inference.trained import TrainedNetwork
 from amvur.structures import HandDetection
 
 FLIP = np.array([-1.0, 1.0, 1.0])
@@ -313,58 +310,3 @@ def test_offsets_can_be_taken_off_a_chain(truth):
 def test_settings_that_cannot_weigh_are_refused(wrong):
     with pytest.raises(InputError, match="above 0"):
         FusionSettings(**wrong)
-
-
-class Straying:
-    """A network of upright hands that is surest of joints far off in the turns named, sees others in place."""
-
-    def __init__(self, astray, shift=40.0, std=0.01):
-        self.config = SimpleNamespace(image_px=64, crop="upright")
-        self.astray, self.shift, self.std, self.asked = astray, shift, std, []
-
-    def __call__(self, images):
-        first = not self.asked
-        self.asked.append(len(images))
-        hand = 0.4 * torch.rand(21, 2, generator=torch.Generator().manual_seed(0)) - 0.2
-        hand[0] = torch.tensor([0.0, 0.7])
-        flat, std = hand.repeat(len(images), 1, 1), torch.full((len(images), 21, 2), 0.1)
-        if first:
-            for turn in self.astray:
-                flat[turn] += self.shift
-                std[turn] = self.std
-        solid = torch.rand(len(images), 21, 3, generator=torch.Generator().manual_seed(1)) / 10
-        return SimpleNamespace(
-            joints=Normal(solid, torch.full_like(solid, 0.01), validate_args=False),
-            joints_2d=Normal(flat, std, validate_args=False),
-        )
-
-
-def test_a_turn_that_leads_out_of_the_picture_is_given_up(hand):
-    box = hand[1].box_xyxy_px
-    bare = HandDetection("right", 1.0, box, np.zeros((1, 21, 2)), np.zeros(21))
-    network = Straying(astray=[0, 2])
-    (view,) = look(network, IMAGE, [bare], FusionSettings(), torch.device("cpu"))
-    assert network.asked == [4, 2, 2, 1]
-    assert (np.abs(view.joints_2d_px - (box[:2] + box[2:]) / 2).max(0) < box[2:] - box[:2]).all()
-
-
-def test_of_turns_that_are_about_as_sure_one_that_fills_the_box_is_taken(hand):
-    box = hand[1].box_xyxy_px
-    bare = HandDetection("right", 1.0, box, np.zeros((1, 21, 2)), np.zeros(21))
-    middle = (box[:2] + box[2:]) / 2
-    (inside,) = look(Straying([1], 0.9, 0.09), IMAGE, [bare], FusionSettings(), torch.device("cpu"))
-    assert np.abs(inside.joints_2d_px.mean(0) - middle).max() < 0.3 * (box[2:] - box[:2]).max()
-    (beside,) = look(Straying([1], 0.9, 0.001), IMAGE, [bare], FusionSettings(), torch.device("cpu"))
-    assert np.abs(beside.joints_2d_px.mean(0) - middle).max() > 0.3 * (box[2:] - box[:2]).max()
-
-
-def test_if_all_turns_lead_out_of_the_picture_the_box_alone_is_left(hand):
-    box = hand[1].box_xyxy_px
-    bare = HandDetection("left", 1.0, box, np.zeros((1, 21, 2)), np.zeros(21))
-    network = Straying(astray=range(4))
-    assert look(network, IMAGE, [bare], FusionSettings(), torch.device("cpu")) == [None]
-    trained = TrainedNetwork(Straying(astray=range(4)), torch.device("cpu"), FusionSettings())
-    reconstruct = Reconstructor(detector="none", device="cpu", checkpoint=trained)
-    (guess,) = reconstruct(IMAGE, intrinsics=INTRINSICS, boxes=box[None], side="left")
-    assert any("guess" in warning for warning in guess.warnings)
-    assert ((guess.joints_2d.mean(0) > box[:2]) & (guess.joints_2d.mean(0) < box[2:])).all()

@@ -207,9 +207,8 @@ def _box_of_joints(box_xyxy_px: Float[np.ndarray, "4"]) -> Float[Tensor, "4"]:
     """Return about where the joints of a hand in a box end: the box less the flesh."""
     box = torch.as_tensor(box_xyxy_px)
     sides = box[2:] - box[:2]
-    flesh = torch.minimum(
-        (1 - 1 / _JOINTS_IN_HAND) / 2 * sides.max(), sides / 4
-    )  # a narrow box keeps its middle
+    flesh = (1 - 1 / _JOINTS_IN_HAND) / 2 * sides.max()
+    flesh = torch.minimum(flesh, sides / 4)  # a narrow box keeps its middle
     return torch.cat([box[:2] + flesh, box[2:] - flesh])
 
 
