@@ -29,14 +29,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rendered_hands import SIZE_PX, observe
+from rendered_hands import observe
 from scipy.optimize import brentq
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from amvur.data.synthetic.generator import SyntheticHands
 from amvur.geometry.procrustes import align_similarity
-from amvur.inference.calibration import FEATURES, Calibration, Calibrations
+from amvur.inference.calibration import FEATURES, Calibration
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import merge_runs
 from amvur.inference.network_evidence import FusionSettings, NetworkView
@@ -101,12 +101,11 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A detection, where the hand's joints (21,3; m) truly are, and the picture's size (px)."""
+    """A picture, a detection in it, and where the hand's joints (21,3; m) truly are."""
 
+    image: RgbImage
     detection: HandDetection
     joints: Tensor
-    width: int
-    height: int
     view: NetworkView | None = None
     labelled: bool = False
 
@@ -135,9 +134,9 @@ def fusion_with(fusion: FusionSettings, scale_3d: float | None, scale_2d: float 
 def rendered_cases(reconstructor: Reconstructor, seeds: range) -> list[Case]:
     """Find rendered hands as photographs' hands are found, and let the network, if any, look at them."""
     trained, cases = reconstructor.trained, []
-    for o in observe(seeds, pictures=trained is not None):
+    for o in observe(seeds, pictures=True):
         view = None if trained is None else trained.look(o.rendered.image, [o.detection])[0]
-        cases.append(Case(o.detection, o.rendered.mesh.joints[0], SIZE_PX, SIZE_PX, view))
+        cases.append(Case(o.rendered.image, o.detection, o.rendered.mesh.joints[0], view))
     return cases
 
 
@@ -154,7 +153,7 @@ def synthetic_cases(
             side = "left" if pictures.is_left[i] else "right"
             for detection in find(reconstructor, image, side, pictures.joints_2d[i].numpy(), generator):
                 (view,) = reconstructor.trained.look(image, [detection])
-                cases.append(Case(detection, truth, SYNTHETIC_PX, SYNTHETIC_PX, view))
+                cases.append(Case(image, detection, truth, view))
     return cases
 
 
@@ -203,18 +202,15 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     for case in cases:
         sizes = [merge_runs(case.detection).size_px]
-        camera = make_camera(case.width, case.height, hand_sizes_px=sizes)
+        height, width = case.image.shape[:2]
+        camera = make_camera(width, height, hand_sizes_px=sizes)
+        (hand,) = reconstructor.fit([case.detection], camera, width, [case.view], case.image)
+        state, model = hand.posterior.state, hand.posterior.model
+        like = model.v_template
+        mesh = model.from_matrices(state.rotations.to(like), state.betas.to(like), state.transl.to(like))
         stds = []
-        for log_inflation in LOG_INFLATIONS:
-            fixed = Calibration(log_inflation * CONSTANT, np.zeros(21), "none")
-            reconstructor.calibrations = Calibrations(fixed, fixed, fixed)
-            hand = reconstructor.fit([case.detection], camera, case.width, [case.view])[0]
-            state = hand.posterior.state
-            like = hand.posterior.model.v_template
-            mesh = hand.posterior.model.from_matrices(
-                state.rotations.to(like), state.betas.to(like), state.transl.to(like)
-            )
-            drawn = draw_meshes(hand.posterior, STD_SAMPLES, seed=0)
+        for inflation in np.exp(LOG_INFLATIONS):
+            drawn = draw_meshes(hand.inflated(inflation), STD_SAMPLES, seed=0)
             stds.append(torch.as_tensor(aligned_std(drawn.joints, mesh.joints[0])).double())
         joints = mesh.joints[0].double() * torch.as_tensor(hand.flip)
         error = (align_similarity(joints, case.joints) - case.joints).norm(dim=-1)

@@ -67,7 +67,7 @@ def photographed_cases(reconstructor: Reconstructor, folder: Path) -> list[Case]
         (detection, *_) = sorted(reconstructor.detector.detect(image), key=lambda d: -d.score)
         (view,) = reconstructor.trained.look(image, [detection])
         joints = torch.tensor(sample["joints_3d"], dtype=torch.float64)
-        cases.append(Case(detection, joints, image.shape[1], image.shape[0], view, labelled=True))
+        cases.append(Case(image, detection, joints, view, labelled=True))
     return cases
 
 
@@ -81,9 +81,10 @@ def errors_mm(
     errors = np.zeros(len(cases))
     for i, case in enumerate(cases):
         sizes = [merge_runs(case.detection).size_px]
-        camera = make_camera(case.width, case.height, hand_sizes_px=sizes)
+        height, width = case.image.shape[:2]
+        camera = make_camera(width, height, hand_sizes_px=sizes)
         view = None if fusion is None else case.view
-        hand = reconstructor.fit([case.detection], camera, case.width, [view])[0]
+        (hand,) = reconstructor.fit([case.detection], camera, width, [view], case.image)
         state, model = hand.posterior.state, hand.posterior.model
         like = model.v_template
         mesh = model.from_matrices(state.rotations.to(like), state.betas.to(like), state.transl.to(like))

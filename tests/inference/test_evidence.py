@@ -1,6 +1,6 @@
 """From detections to evidence: mirrored hands, several runs, unseen joints, boxes."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,13 +14,12 @@ from amvur.hand.model import HandModel
 from amvur.hand.open_hand import load_open_hand
 from amvur.hand.prior import make_prior
 from amvur.inference.evidence import collect_evidence, merge_runs, only_a_box, repeat, start_states
-from amvur.inference.objective import Evidence
+from amvur.inference.objective import DETECTED
 from amvur.structures import HandDetection
 
 WIDTH = 640
 INTRINSICS = np.array([[800.0, 1.5, 300], [0, 780, 250], [0, 0, 1]])
 OURS = load_convention("amvur")
-DETECTED = [f for f in fields(Evidence) if f.name != "network"]
 
 
 def detection(seed=0, runs=3, **changes):
@@ -55,10 +54,8 @@ def evidence_of(hand, intrinsics=INTRINSICS, convention=OURS):
 
 
 def assert_same(one, other, **tolerance):
-    for field in DETECTED:
-        np.testing.assert_allclose(
-            getattr(one, field.name), getattr(other, field.name), err_msg=field.name, **tolerance
-        )
+    for name in DETECTED:
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), err_msg=name, **tolerance)
 
 
 @pytest.mark.parametrize("kind", ["all", "2D only", "box only"])
@@ -78,8 +75,8 @@ def test_hands_of_both_sides_share_a_batch():
     together = collect_evidence(hands, INTRINSICS, WIDTH, OURS)
     for i, hand in enumerate(hands):
         one = evidence_of(hand)
-        for field in DETECTED:
-            np.testing.assert_array_equal(getattr(together, field.name)[i], getattr(one, field.name)[0])
+        for name in DETECTED:
+            np.testing.assert_array_equal(getattr(together, name)[i], getattr(one, name)[0])
 
 
 def test_runs_are_merged_by_their_median():
@@ -125,7 +122,7 @@ def test_what_stands_at_an_unseen_joint_does_not_matter(nonsense):
     assert_same(one, other)
     for name in ("joints_2d_weight", "depth_weight", "landmarks_3d_weight"):
         assert (getattr(one, name)[0, [3, 17]] == 0).all()
-    assert all(torch.isfinite(getattr(other, field.name)).all() for field in DETECTED)
+    assert all(torch.isfinite(getattr(other, name)).all() for name in DETECTED)
 
 
 def test_a_box_gives_an_open_hand_that_fills_it_and_weighs_little():

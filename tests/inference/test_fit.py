@@ -1,6 +1,6 @@
 """The solver on hands of known pose."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from amvur.geometry.cameras import project
 from amvur.hand.landmarks import HandState, landmarks
 from amvur.inference.evidence import repeat, start_states
 from amvur.inference.fit import FitSettings, best_of_starts, fit, retract, solve_translation
-from amvur.inference.objective import Evidence, quadratic
+from amvur.inference.objective import DETECTED, Evidence, quadratic
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def fitted(truth, evidence, settings=None):
 
 
 def one_of(evidence, i):
-    return Evidence(*(getattr(evidence, f.name)[i : i + 1] for f in fields(Evidence) if f.name != "network"))
+    return Evidence(*(getattr(evidence, name)[i : i + 1] for name in DETECTED))
 
 
 def all_finite(result):

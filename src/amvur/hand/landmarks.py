@@ -33,7 +33,10 @@ class HandState:
 
 @dataclass(frozen=True)
 class LandmarkChain:
-    """The part of a hand model that moves landmarks: pivots, local positions, who carries whom."""
+    """The part of a hand model that moves landmarks: pivots, local positions, who carries whom.
+
+    `carries[k, b]`: bone b, turning, moves landmark k; `moves[c, b]`: it moves bone c (itself included).
+    """
 
     pivots: Float[Tensor, "16 3"]
     pivot_dirs: Float[Tensor, "16 3 10"]
@@ -41,7 +44,19 @@ class LandmarkChain:
     local_dirs: Float[Tensor, "21 3 10"]
     offsets: Float[Tensor, "21 3"]
     carries: Bool[Tensor, "21 16"]
+    moves: Bool[Tensor, "16 16"]
     levels: list[tuple[list[int], list[int]]]
+
+
+@dataclass(frozen=True)
+class PosedBones:
+    """The bones of B hands in the camera's frame: rotations, origins (m), what betas do to these and where
+    the bones' pivots lie at rest."""
+
+    rotation: Float[Tensor, "B 16 3 3"]
+    origin: Float[Tensor, "B 16 3"]
+    origin_dirs: Float[Tensor, "B 16 3 10"]
+    pivots: Float[Tensor, "B 16 3"]
 
 
 def make_chain(model: HandModel, offsets: Float[Tensor, "21 3"]) -> LandmarkChain:
@@ -49,11 +64,11 @@ def make_chain(model: HandModel, offsets: Float[Tensor, "21 3"]) -> LandmarkChai
     bones = list(JOINT_BONES)
     pivots = model.joint_template[list(BONE_JOINTS)]
     pivot_dirs = model.joint_shapedirs[list(BONE_JOINTS)]
-    carries = torch.zeros(21, N_BONES, dtype=torch.bool, device=pivots.device)
-    for joint, carrier in enumerate(bones):
-        bone = carrier
+    moves = torch.zeros(N_BONES, N_BONES, dtype=torch.bool, device=pivots.device)
+    for moved in range(N_BONES):
+        bone = moved
         while bone >= 0:
-            carries[joint, bone] = True
+            moves[moved, bone] = True
             bone = model.parents[bone]
     return LandmarkChain(
         pivots=pivots,
@@ -61,7 +76,8 @@ def make_chain(model: HandModel, offsets: Float[Tensor, "21 3"]) -> LandmarkChai
         local=model.joint_template - pivots[bones] + offsets.to(pivots),
         local_dirs=model.joint_shapedirs - pivot_dirs[bones],
         offsets=offsets.to(pivots),
-        carries=carries,
+        carries=moves[bones],
+        moves=moves,
         levels=bone_levels(model.parents),
     )
 
@@ -73,7 +89,7 @@ def without_offsets(chain: LandmarkChain) -> LandmarkChain:
 
 def landmarks(chain: LandmarkChain, state: HandState) -> Float[Tensor, "B 21 3"]:
     """Return the landmarks (m, camera frame) of hands in `state`."""
-    return _pose(chain, state)[0]
+    return _place(chain, state, pose_bones(chain, state))
 
 
 def landmarks_and_jacobian(
@@ -84,26 +100,34 @@ def landmarks_and_jacobian(
     A turn `exp(d)` of bone b in its own frame moves a landmark p that b carries by
     `(R_b d) x (p - o_b)`, with R_b and o_b the bone's rotation and origin in the camera's frame.
     """
-    points, rotation, origin, betas_jacobian = _pose(chain, state)
-    batch = points.shape[0]
-    arm = (points[:, :, None] - origin[:, None]) * chain.carries[..., None]
-    # Columns of R_b crossed with the arm: (B,21,16,axis,3), then axis last.
-    axes = rotation.transpose(-1, -2)[:, None].expand(-1, points.shape[1], -1, -1, -1)
+    bones, carriers = pose_bones(chain, state), list(JOINT_BONES)
+    points = _place(chain, state, bones)
+    arm = (points[:, :, None] - bones.origin[:, None]) * chain.carries[..., None]
+    betas_jacobian = bones.origin_dirs[:, carriers] + bones.rotation[:, carriers] @ chain.local_dirs
+    return points, assemble_jacobian(bones.rotation, arm, betas_jacobian)
+
+
+def assemble_jacobian(
+    rotation: Float[Tensor, "B 16 3 3"],
+    arm: Float[Tensor, "B N 16 3"],
+    by_betas: Float[Tensor, "B N 3 10"],
+) -> Float[Tensor, "B N 3 61"]:
+    """Return the derivative of N points by the 61 parameters.
+
+    `arm` are the levers (m) by which each bone's turn in its own frame moves a point.
+    """
+    # Columns of R_b crossed with the arm: (B,N,16,axis,3), then axis last.
+    axes = rotation.transpose(-1, -2)[:, None].expand(-1, arm.shape[1], -1, -1, -1)
     turns = torch.linalg.cross(axes, arm[..., None, :].expand_as(axes))
-    jacobian = points.new_empty(batch, points.shape[1], 3, N_PARAMETERS)
+    jacobian = arm.new_empty(*arm.shape[:2], 3, N_PARAMETERS)
     jacobian[..., : 3 * N_BONES] = turns.flatten(2, 3).transpose(-1, -2)
-    jacobian[..., BETAS] = betas_jacobian
-    jacobian[..., TRANSL] = torch.eye(3, dtype=points.dtype, device=points.device)
-    return points, jacobian
+    jacobian[..., BETAS] = by_betas
+    jacobian[..., TRANSL] = torch.eye(3, dtype=arm.dtype, device=arm.device)
+    return jacobian
 
 
-def _pose(
-    chain: LandmarkChain, state: HandState
-) -> tuple[
-    Float[Tensor, "B 21 3"], Float[Tensor, "B 16 3 3"], Float[Tensor, "B 16 3"], Float[Tensor, "B 21 3 10"]
-]:
-    """Run the chain: landmarks, bone rotations and origins, landmarks' derivative by betas."""
-    bones = list(JOINT_BONES)
+def pose_bones(chain: LandmarkChain, state: HandState) -> PosedBones:
+    """Run the chain of bones from the wrist to the fingers."""
     pivots = chain.pivots + (chain.pivot_dirs @ state.betas[:, None, :, None])[..., 0]
     rotation = state.rotations.clone()
     origin = pivots + state.transl[:, None]
@@ -115,8 +139,11 @@ def _pose(
         origin[:, level] = origin[:, parents] + (turn @ offset[..., None])[..., 0]
         origin_dirs[:, level] = origin_dirs[:, parents] + turn @ offset_dirs
         rotation[:, level] = turn @ state.rotations[:, level]
+    return PosedBones(rotation, origin, origin_dirs, pivots)
+
+
+def _place(chain: LandmarkChain, state: HandState, bones: PosedBones) -> Float[Tensor, "B 21 3"]:
+    """Return the landmarks that posed bones carry."""
+    carriers = list(JOINT_BONES)
     local = chain.local + (chain.local_dirs @ state.betas[:, None, :, None])[..., 0]
-    carrier = rotation[:, bones]
-    points = origin[:, bones] + (carrier @ local[..., None])[..., 0]
-    betas_jacobian = origin_dirs[:, bones] + carrier @ chain.local_dirs
-    return points, rotation, origin, betas_jacobian
+    return bones.origin[:, carriers] + (bones.rotation[:, carriers] @ local[..., None])[..., 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from amvur.inference.posterior import (
     aligned_std,
     draw_meshes,
     projected_std,
+    square_root_covariance,
 )
 from amvur.inference.regressed_texture import Texture
 from amvur.structures import (
@@ -46,13 +47,23 @@ _MIRROR = np.array([-1.0, 1.0, 1.0])
 class FittedHand:
     """One optimum with its inflated posterior, still a right hand, and what the inflation came from.
 
-    `by_network` tells whether a network was part of the evidence.
+    `curvature` and `prior_curvature` are those of `FitResult`; `by_network` tells whether a network was part
+    of the evidence.
     """
 
     detection: HandDetection
     posterior: LaplacePosterior
     features: Float[np.ndarray, "5"]
+    curvature: Float[Tensor, "61 61"]
+    prior_curvature: Float[Tensor, "61 61"]
     by_network: bool = False
+
+    def inflated(self, inflation: float) -> LaplacePosterior:
+        """Return the posterior with another factor on the evidence's standard deviations."""
+        factor = square_root_covariance(
+            self.curvature[None], self.prior_curvature[None], self.curvature.new_tensor([inflation])
+        )
+        return replace(self.posterior, factor=factor[0])
 
     @property
     def box_only(self) -> bool:

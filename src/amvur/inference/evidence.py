@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.landmarks import HandState, LandmarkChain, landmarks
 from amvur.hand.prior import HandPrior
 from amvur.inference.fit import solve_translation
-from amvur.inference.objective import Evidence, NetworkEvidence
+from amvur.inference.objective import DETECTED, Evidence, NetworkEvidence
 from amvur.structures import HandDetection
 
 # Wrist and finger bases: nearly rigid, so they give the hand's orientation.
@@ -65,8 +65,7 @@ def collect_evidence(
     The spread between runs adds to a 2D landmark's variance; a joint of confidence 0 weighs nothing.
     """
     hands = [_one_hand(d, intrinsics, width, convention) for d in detections]
-    names = [f.name for f in fields(Evidence) if f.name != "network"]
-    joined: dict[str, Any] = {name: torch.cat([getattr(h, name) for h in hands]) for name in names}
+    joined: dict[str, Any] = {name: torch.cat([getattr(h, name) for h in hands]) for name in DETECTED}
     return Evidence(**joined)
 
 
@@ -202,11 +201,12 @@ def _turn_in_plane(
 
 
 def repeat(evidence: Evidence, n: int) -> Evidence:
-    """Repeat every hand's evidence `n` times, consecutively."""
+    """Repeat every hand's evidence, without any outline, `n` times, consecutively."""
 
-    def repeated(values: Evidence | NetworkEvidence) -> dict[str, Any]:
-        tensors = {f.name: getattr(values, f.name) for f in fields(values) if f.name != "network"}
-        return {name: tensor.repeat_interleave(n, 0) for name, tensor in tensors.items()}
+    def repeated(values: Evidence | NetworkEvidence, names: Iterable[str]) -> dict[str, Any]:
+        return {name: getattr(values, name).repeat_interleave(n, 0) for name in names}
 
-    network = None if evidence.network is None else NetworkEvidence(**repeated(evidence.network))
-    return Evidence(**repeated(evidence), network=network)
+    network = evidence.network
+    if network is not None:
+        network = NetworkEvidence(**repeated(network, [f.name for f in fields(network)]))
+    return Evidence(**repeated(evidence, DETECTED), network=network)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,6 +19,7 @@ from amvur.hand.landmarks import (
     without_offsets,
 )
 from amvur.hand.prior import HandPrior
+from amvur.inference.outline import OutlineEvidence, outline_residual
 
 DEGREES_OF_FREEDOM = 4.0
 _POSE = slice(3, 48)
@@ -53,7 +54,8 @@ class Evidence:
 
     `joints_2d` in pixels; `depth` relative to the wrist in pixels (weak perspective, larger is
     further); `landmarks_3d` in metres, known up to a similarity. Weights are in the inverse unit.
-    These are a detector's; `network` is what a trained network adds, None without one.
+    These are a detector's; `network` is what a trained network adds, `outline` what the picture's colors do
+    (`amvur.inference.outline`), None without.
     """
 
     intrinsics: Float[Tensor, "B 3 3"]
@@ -64,6 +66,11 @@ class Evidence:
     landmarks_3d: Float[Tensor, "B 21 3"]
     landmarks_3d_weight: Float[Tensor, "B 21"]
     network: NetworkEvidence | None = None
+    outline: OutlineEvidence | None = None
+
+
+DETECTED = tuple(f.name for f in fields(Evidence) if f.name not in ("network", "outline"))
+"""The fields of `Evidence` that are a detector's."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,12 @@ class Quadratic:
     cost: Float[Tensor, "B"]
     gradient: Float[Tensor, "B 61"]
     curvature: Float[Tensor, "B 61 61"]
+
+    def __add__(self, other: Quadratic) -> Quadratic:
+        """Return the sum of two parts of an objective."""
+        return Quadratic(
+            self.cost + other.cost, self.gradient + other.gradient, self.curvature + other.curvature
+        )
 
 
 def quadratic(chain: LandmarkChain, prior: HandPrior, evidence: Evidence, state: HandState) -> Quadratic:
@@ -101,12 +114,22 @@ def quadratic(chain: LandmarkChain, prior: HandPrior, evidence: Evidence, state:
         gradient=gradient + prior_part.gradient,
         curvature=curvature + prior_part.curvature,
     )
-    if evidence.network is None:
-        return total
-    added = network_quadratic(without_offsets(chain), evidence.network, evidence.intrinsics, state)
-    return Quadratic(
-        total.cost + added.cost, total.gradient + added.gradient, total.curvature + added.curvature
-    )
+    if evidence.network is not None:
+        seen = evidence.network
+        total = total + network_quadratic(without_offsets(chain), seen, evidence.intrinsics, state)
+    if evidence.outline is not None:
+        total = total + outline_quadratic(chain, evidence.outline, evidence.intrinsics, state)
+    return total
+
+
+def outline_quadratic(
+    chain: LandmarkChain, seen: OutlineEvidence, intrinsics: Float[Tensor, "B 3 3"], state: HandState
+) -> Quadratic:
+    """Return the outline's part: distances of points of the skin from their lines, one Student-t each."""
+    residual, rows = outline_residual(chain, seen, intrinsics, state)
+    cost, robust = _student_t(residual[..., None])
+    pulled = rows * robust[..., None]
+    return Quadratic(cost.sum(-1), (residual[:, None] @ pulled)[:, 0], rows.transpose(-1, -2) @ pulled)
 
 
 def network_quadratic(

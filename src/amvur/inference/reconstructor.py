@@ -23,14 +23,20 @@ from amvur.inference.assemble import FittedHand, assemble
 from amvur.inference.calibration import hand_features, load_calibrations
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start_states
-from amvur.inference.fit import best_of_starts, fit
+from amvur.inference.fit import FitSettings, best_of_starts, fit
 from amvur.inference.network_evidence import NetworkView, add_network
+from amvur.inference.objective import quadratic
+from amvur.inference.outline import see_outlines
 from amvur.inference.posterior import LaplacePosterior, square_root_covariance
+from amvur.inference.skin_edges import EdgeSettings
 from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
 from amvur.threads import one_thread
 
+_OUTLINE_ROUNDS = 2
+"""The outline of a hand is looked for so often, each time near that of the last mesh."""
+_NEAR_THE_OPTIMUM = FitSettings(max_steps=4, tolerance=0.05, initial_damping=1e-4)
 MANY_HANDS = 16
 """From here on a batch is worth several threads."""
 
@@ -68,6 +74,7 @@ class Reconstructor:
         self._mesh_model = HandModel(arrays, torch.float32).to(self.device)
         self._texturing = make_texturing(texture, self._mesh_model, uv_texture_px)
         self.prior = make_prior(self.model)
+        self.edges = EdgeSettings()
         self.trained = load_trained(checkpoint, self.device)
         if self.trained is not None and not self.trained.speaks_of(arrays):
             # joints of another hand model are a few millimetres elsewhere: better than nothing, no more
@@ -107,7 +114,7 @@ class Reconstructor:
         camera = make_camera(width, height, intrinsics, fov_deg, sizes)
         views = None if self.trained is None else self.trained.look(image, detections)
         with one_thread(len(detections) < MANY_HANDS):
-            fitted = self.fit(detections, camera, width, views)
+            fitted = self.fit(detections, camera, width, views, image)
             hands = [
                 assemble(
                     hand,
@@ -126,11 +133,12 @@ class Reconstructor:
         camera: Camera,
         width: int,
         views: Sequence[NetworkView | None] | None = None,
+        image: RgbImage | None = None,
     ) -> list[FittedHand]:
         """Return the posterior of every detection (one camera), fitted in one batch a convention.
 
         `views` are what the network says of the same hands (`trained.look`), None without a network; `width`
-        is the picture's in pixels.
+        is the picture's in pixels. With the picture itself, hands are fitted to their outlines too.
         """
         views = [None] * len(detections) if views is None else views
         groups: dict[tuple[str, bool], list[int]] = {}
@@ -140,7 +148,7 @@ class Reconstructor:
         with one_thread(len(detections) < MANY_HANDS):
             for (name, _), chosen in sorted(groups.items()):
                 own = [views[i] for i in chosen]
-                hands = self._fit_group([detections[i] for i in chosen], own, camera, width, name)
+                hands = self._fit_group([detections[i] for i in chosen], own, camera, width, name, image)
                 fitted.update(zip(chosen, hands, strict=True))
         return [fitted[i] for i in range(len(detections))]
 
@@ -151,6 +159,7 @@ class Reconstructor:
         camera: Camera,
         width: int,
         name: str,
+        image: RgbImage | None,
     ) -> list[FittedHand]:
         """Fit hands of one convention, all with a network's view or all without."""
         convention = load_convention(name)
@@ -164,6 +173,15 @@ class Reconstructor:
         result = best_of_starts(result, n_starts)
         joints = landmarks(without_offsets(chain), result.state)
         features = hand_features(detections, evidence, result, joints)
+        if image is not None:
+            left = [detection.side == "left" for detection in detections]
+            for _ in range(_OUTLINE_ROUNDS):
+                outline = see_outlines(image, self.model, result.state, camera.intrinsics, left, self.edges)
+                seen_too = replace(evidence, outline=outline)
+                result = fit(chain, self.prior, seen_too, result.state, _NEAR_THE_OPTIMUM)
+            # The outline says where a hand is, but not how sure that is: its errors are the model's, and
+            # neighbors share them.
+            result = replace(result, curvature=quadratic(chain, self.prior, evidence, result.state).curvature)
         box_only = np.array([not detection.confidence.any() for detection in detections])
         inflation = self.calibrations.inflation(features, seen, box_only)
         factors = square_root_covariance(result.curvature, result.prior_curvature, torch.as_tensor(inflation))
@@ -182,6 +200,8 @@ class Reconstructor:
                     detection.side,
                 ),
                 features[i],
+                result.curvature[i],
+                result.prior_curvature[i],
                 bool(seen[i]),
             )
             for i, detection in enumerate(detections)

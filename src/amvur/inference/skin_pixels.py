@@ -12,18 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.special import ndtr
 from torch import Tensor
 
+from amvur.inference.local_colors import gaussian, local_density
 from amvur.inference.vertex_evidence import HandView
 
-_CELL_PX = 4
-"""Colors beside the hand are gathered in cells of so many pixels."""
-_ROOT = (2 * np.pi) ** 1.5
 _ROUNDS = 2
 """In the second, what the first found to be no skin is part of what lies beside it."""
 
@@ -123,7 +120,7 @@ class Surroundings:
         """Take a picture (sRGB in [0, 1]) and where the mesh covers it."""
         self.mask = mask
         row, column = mask.nonzero(as_tuple=True)
-        self.cell = (row // _CELL_PX).numpy(), (column // _CELL_PX).numpy()
+        self.at = row.numpy(), column.numpy()
         self.pixels = image[:, row, column].T.double().numpy()
         self.moments = torch.cat([torch.ones_like(image[:1]), image, image.square().sum(0, keepdim=True)])
 
@@ -132,33 +129,10 @@ class Surroundings:
     ) -> Float64[NDArray[Any], "N"]:
         """Return how dense the covered pixels' colors are among what is no skin.
 
-        `skin` is the probability of each covered pixel to be skin; the others are none. About every pixel,
-        and for every reach, what is none has a mean color and a spread; these Gaussians and "any color" are
-        mixed.
+        `skin` is the probability of each covered pixel to be skin; the others are none.
         """
         beside = torch.ones_like(self.moments[0])
         beside[self.mask] = torch.from_numpy(1 - skin).to(beside)
-        cells = F.avg_pool2d(beside * self.moments, _CELL_PX).double().numpy()
-        density = np.full(len(skin), settings.any_color)
-        for reach in settings.reach_px:
-            sigma = reach / _CELL_PX
-            near = ndimage.gaussian_filter(cells, (0, sigma, sigma), mode="constant")
-            weight = near[0] + 1e-6
-            mean = near[1:4] / weight
-            variance = (near[4] / weight - np.square(mean).sum(0)) / 3
-            std = np.sqrt(variance.clip(0) + settings.least_std**2)
-            share = (1 - settings.any_color) / len(settings.reach_px)
-            density += share * gaussian(self.pixels, mean.transpose(1, 2, 0)[self.cell], std[self.cell])
-        return density
-
-
-def gaussian(
-    colors: Float64[NDArray[Any], "N 3"],
-    mean: Float64[NDArray[Any], "N 3"],
-    std: Float64[NDArray[Any], "N"],
-) -> Float64[NDArray[Any], "N"]:
-    """Return the density of colors under Gaussians with one standard deviation for all channels."""
-    off = (colors - mean) / std[:, None]
-    distance = np.einsum("nc,nc->n", off, off)  # a sum over an axis of three is slow
-    density: Float64[NDArray[Any], "N"] = np.exp(-0.5 * distance) / (_ROOT * std * std * std)
-    return density
+        return local_density(
+            self.moments, beside, self.at, settings.reach_px, settings.any_color, settings.least_std
+        )

@@ -61,11 +61,12 @@ def look_at_hand(
     faces: Int[NDArray[Any], "F 3"],
     intrinsics: Float[NDArray[Any], "3 3"],
     left: bool = False,
+    size_px: int = LandmarkTrunk.size_px,
 ) -> HandView | None:
     """Cut a hand out of a photograph and rasterise it; None where it is behind the camera or outside.
 
     `vertices` in metres in the camera's frame (OpenCV axes), `faces` counter-clockwise seen from outside,
-    `intrinsics` in pixels of `image`.
+    `intrinsics` in pixels of `image`; the crop has `size_px` a side.
     """
     points = np.asarray(vertices, dtype=np.float64)
     if not (points[:, 2] > 1e-3).all():
@@ -74,7 +75,7 @@ def look_at_hand(
     low, high = places.min(0), places.max(0)
     side = CROP_SCALE * max(float((high - low).max()), 1.0)
     x, y = (low + high) / 2
-    crop = CropTransform(float(x), float(y), side, LandmarkTrunk.size_px, mirrored=left)
+    crop = CropTransform(float(x), float(y), side, size_px, mirrored=left)
     inside = ((places >= 0) & (places < image.shape[1::-1])).all(1)
     if not inside.any() or not crop.touches(image.shape):
         return None

@@ -1,0 +1,60 @@
+"""Which colors a picture has near a pixel, among the pixels of some weight: a mixture of local Gaussians."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from jaxtyping import Float, Float64, Int
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+CELL_PX = 4
+"""Colors are gathered in cells of so many pixels; pictures' sides must be multiples of it."""
+_ROOT = (2 * np.pi) ** 1.5
+
+
+def local_density(
+    moments: Float[Tensor, "5 S S"],
+    weight: Float[Tensor, "S S"],
+    at: tuple[Int[NDArray[Any], "N"], Int[NDArray[Any], "N"]],
+    reach_px: Sequence[float],
+    any_color: float,
+    least_std: float,
+) -> Float64[NDArray[Any], "N"]:
+    """Return how dense the colors of the pixels `at` (rows, columns) are among weighted pixels near them.
+
+    `moments` are a picture's 1, color (sRGB in [0, 1]) and squared color. About every pixel, and for every
+    reach, what has weight has a mean color and a spread, no less than `least_std`; these Gaussians and a
+    share `any_color` of any color alike are mixed.
+    """
+    cells = F.avg_pool2d(weight * moments, CELL_PX).double().numpy()
+    row, column = at
+    cell = row // CELL_PX, column // CELL_PX
+    pixels = moments[1:4, row, column].T.double().numpy()
+    density = np.full(len(pixels), any_color)
+    for reach in reach_px:
+        sigma = reach / CELL_PX
+        near = ndimage.gaussian_filter(cells, (0, sigma, sigma), mode="constant")
+        total = near[0] + 1e-6
+        mean = near[1:4] / total
+        variance = (near[4] / total - np.square(mean).sum(0)) / 3
+        std = np.sqrt(variance.clip(0) + least_std**2)
+        share = (1 - any_color) / len(reach_px)
+        density += share * gaussian(pixels, mean.transpose(1, 2, 0)[cell], std[cell])
+    return density
+
+
+def gaussian(
+    colors: Float64[NDArray[Any], "N 3"],
+    mean: Float64[NDArray[Any], "N 3"],
+    std: Float64[NDArray[Any], "N"],
+) -> Float64[NDArray[Any], "N"]:
+    """Return the density of colors under Gaussians with one standard deviation for all channels."""
+    off = (colors - mean) / std[:, None]
+    distance = np.einsum("nc,nc->n", off, off)  # a sum over an axis of three is slow
+    density: Float64[NDArray[Any], "N"] = np.exp(-0.5 * distance) / (_ROOT * std * std * std)
+    return density

@@ -1,0 +1,204 @@
+"""Where a photograph shows the outline of a hand that lies about where a mesh has it.
+
+Colors inside of the mesh and beside it tell skin from the rest; along the normal of each point of the mesh's
+outline the skin ends somewhere, with a probability for each place. What does not differ in color from the
+hand (another hand, a face) says nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.special import expit
+
+from amvur.inference.local_colors import local_density
+from amvur.inference.vertex_evidence import HandView
+
+_ROUNDS = 2
+"""In the second, colors are gathered from what the first found to be skin and not."""
+_STEP_PX = 0.5
+_MIN_VARIANCE_PX2 = 0.1
+
+
+@dataclass(frozen=True)
+class EdgeSettings:
+    """How outlines are looked for; lengths are pixels of a crop of `crop_px`, about 1.6 mm of a hand each.
+
+    A mesh's outline lies within a normal distribution of `mesh_std_px` of the photograph's, and no further
+    than `search_px`. A color changes the odds of skin by no more than exp(±`evidence`), of which `temper` a
+    pixel counts, because neighbors are alike. Colors are compared within `reach_px`; they spread by no less
+    than `least_std`, and a share `any_color` is of any color. An outline that is found is known to no better
+    than `model_std_px`, because hands are not the model, and counts as 1/`repeats` of an independent
+    observation, because neighbors err alike. The fingers of a hand, and its palm, may be thicker or thinner
+    than the mesh's, by `thickness_std_px` a side.
+    """
+
+    crop_px: int = 128
+    mesh_std_px: float = 2.9
+    search_px: float = 8.0
+    evidence: float = 2.0
+    temper: float = 0.6
+    reach_px: tuple[float, ...] = (3.5, 11.5)
+    least_std: float = 0.05
+    any_color: float = 0.2
+    model_std_px: float = 1.15
+    repeats: float = 5.6
+    thickness_std_px: float = 1.7
+
+
+@dataclass(frozen=True)
+class SkinEdges:
+    """N places of the outline in a crop: the mesh's vertex there, its outward normal, by how many pixels of
+    the crop the skin goes on beyond the mesh (negative: ends before), and that number's deviation."""
+
+    vertex: Int[NDArray[Any], "N"]
+    normal: Float64[NDArray[Any], "N 2"]
+    beyond_px: Float64[NDArray[Any], "N"]
+    std_px: Float64[NDArray[Any], "N"]
+
+
+def find_edges(
+    view: HandView,
+    inside_image: Bool[NDArray[Any], "S S"],
+    parts: Int[NDArray[Any], "V"],
+    settings: EdgeSettings,
+) -> SkinEdges:
+    """Find the outline of a hand near that of its mesh.
+
+    `inside_image` are the crop's pixels that lie in the photograph; `parts` number the parts of the hand with
+    a thickness of their own, −1 where the mesh ends and the arm goes on.
+    """
+    mask = view.raster.mask[0].numpy()
+    depth = _depth_inside(mask)
+    odds = _log_odds(view, depth, settings)
+    row, column = _outline(mask)
+    normal = _normals(depth, row, column)
+    vertex = _nearest_vertex(view, row, column)
+    steps = np.arange(-settings.search_px, settings.search_px + _STEP_PX / 2, _STEP_PX)
+    along = np.stack([row, column])[:, :, None] + normal.T[::-1, :, None] * steps
+    told = ndimage.map_coordinates(odds, along, order=1, mode="nearest")
+    known = ndimage.map_coordinates(inside_image.astype(float), along, order=1, mode="constant") > 0.99
+    straight = _straight(ndimage.map_coordinates(depth, along, order=1, mode="nearest"), steps)
+    beyond, precision = _locate(np.where(known & straight, told, 0.0), steps, settings)
+    good = (precision > 0) & known[:, len(steps) // 2] & (parts[vertex] >= 0)
+    vertex, normal, beyond, precision = (x[good] for x in (vertex, normal, beyond, precision))
+    std = np.sqrt((1 / precision + settings.model_std_px**2) * settings.repeats)
+    return SkinEdges(vertex, normal, _without_thickness(beyond, std, parts[vertex], settings), std)
+
+
+def _depth_inside(mask: Bool[NDArray[Any], "S S"]) -> Float64[NDArray[Any], "S S"]:
+    """Return how far pixels lie inside of a mask (negative: outside), to its outline between the pixels."""
+    inward, outward = (ndimage.distance_transform_edt(m) for m in (mask, ~mask))
+    signed: Float64[NDArray[Any], "S S"] = np.where(mask, inward - 0.5, 0.5 - outward)
+    return signed
+
+
+def _log_odds(
+    view: HandView, depth: Float64[NDArray[Any], "S S"], settings: EdgeSettings
+) -> Float64[NDArray[Any], "S S"]:
+    """Return what the colors near the outline say of skin: ln of the ratio of densities, bounded."""
+    band = np.abs(depth) < settings.search_px + 2
+    at = band.nonzero()
+    image = view.image[0]
+    moments = torch.cat([torch.ones_like(image[:1]), image, image.square().sum(0, keepdim=True)])
+    expected = depth / settings.mesh_std_px
+    skin = expit(3 * (expected - 1)), expit(-3 * (expected + 1))  # of the mesh's inside, and beside it
+    odds = np.zeros_like(depth)
+    for _ in range(_ROUNDS):
+        ours, others = (
+            local_density(
+                moments,
+                torch.from_numpy(weight + 1e-4).float(),  # where there is nothing near, all colors are
+                at,
+                settings.reach_px,
+                settings.any_color,
+                settings.least_std,
+            )
+            for weight in skin
+        )
+        odds[at] = np.log(ours / others).clip(-settings.evidence, settings.evidence)
+        posterior = expit(1.7 * expected + odds)
+        skin = posterior * (posterior > 0.5), (1 - posterior) * (posterior < 0.5)
+    return odds
+
+
+def _outline(mask: Bool[NDArray[Any], "S S"]) -> tuple[Int[NDArray[Any], "N"], Int[NDArray[Any], "N"]]:
+    """Return rows and columns of two of five of a mask's outermost pixels, however its outline runs."""
+    row, column = (mask & ~ndimage.binary_erosion(mask, border_value=1)).nonzero()
+    kept = (column + 2 * row) % 5 % 3 == 0
+    return row[kept], column[kept]
+
+
+def _normals(
+    depth: Float64[NDArray[Any], "S S"], row: Int[NDArray[Any], "N"], column: Int[NDArray[Any], "N"]
+) -> Float64[NDArray[Any], "N 2"]:
+    """Return outward unit normals (x, y) of the outline."""
+    by_row, by_column = np.gradient(ndimage.gaussian_filter(depth, 1.2))
+    normal = -np.stack([by_column[row, column], by_row[row, column]], 1)
+    unit: Float64[NDArray[Any], "N 2"] = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)
+    return unit
+
+
+def _nearest_vertex(
+    view: HandView, row: Int[NDArray[Any], "N"], column: Int[NDArray[Any], "N"]
+) -> Int[NDArray[Any], "N"]:
+    """Return the vertex of each pixel's face that is nearest to it."""
+    corners = view.faces[view.raster.pix_to_face[0, row, column]].numpy()
+    nearest = view.raster.bary_coords[0, row, column].numpy().argmax(1)
+    vertex: Int[NDArray[Any], "N"] = np.take_along_axis(corners, nearest[:, None], 1)[:, 0]
+    return vertex
+
+
+def _straight(
+    depth: Float64[NDArray[Any], "N K"], steps: Float64[NDArray[Any], "K"]
+) -> Bool[NDArray[Any], "N K"]:
+    """Mark the stretch of each normal, about its middle, that leads straight out: no other part is nearer."""
+    good = np.abs(depth + steps) < np.maximum(1.5, 0.35 * np.abs(steps))
+    middle = len(steps) // 2
+    outward = np.logical_and.accumulate(good[:, middle:], 1)
+    inward = np.logical_and.accumulate(good[:, middle::-1], 1)[:, ::-1]
+    return np.concatenate([inward[:, :-1], outward], 1)
+
+
+def _locate(
+    odds: Float64[NDArray[Any], "N K"], steps: Float64[NDArray[Any], "K"], settings: EdgeSettings
+) -> tuple[Float64[NDArray[Any], "N"], Float64[NDArray[Any], "N"]]:
+    """Return where the skin ends along each normal and how precisely that is known, less what was believed.
+
+    If it ends at e, all before is skin and all behind is none: ln P(colors | e) is the sum of the log odds up
+    to e, but for a constant. The posterior's mean and variance, less the prior's part, are the answer;
+    nothing is known (0) where the colors leave the place as open as before.
+    """
+    summed = settings.temper * _STEP_PX * (np.cumsum(odds, 1) - 0.5 * odds)
+    prior = -0.5 * np.square(steps / settings.mesh_std_px)
+    believed = np.exp(summed - summed.max(1, keepdims=True) + prior)
+    believed /= believed.sum(1, keepdims=True)
+    mean = believed @ steps
+    variance = (believed @ np.square(steps) - mean**2).clip(_MIN_VARIANCE_PX2)
+    before = np.exp(prior) / np.exp(prior).sum()
+    precision = 1 / variance - 1 / (before @ np.square(steps))
+    precision = np.where(precision > 0.06, precision, 0.0)
+    place = mean / variance / np.where(precision > 0, precision, np.inf)
+    return place.clip(-settings.search_px, settings.search_px), precision
+
+
+def _without_thickness(
+    beyond: Float64[NDArray[Any], "N"],
+    std: Float64[NDArray[Any], "N"],
+    parts: Int[NDArray[Any], "N"],
+    settings: EdgeSettings,
+) -> Float64[NDArray[Any], "N"]:
+    """Take off what all sides of a part have in common: it is thicker or thinner, and no further out."""
+    left = beyond.copy()
+    for part in np.unique(parts):
+        own = parts == part
+        weight = std[own] ** -2
+        common = (weight * beyond[own]).sum() / (weight.sum() + settings.thickness_std_px**-2)
+        left[own] -= common
+    return left
