@@ -47,8 +47,12 @@ def main() -> None:
     intrinsics = torch.as_tensor(crop @ camera.intrinsics).float()[None]
     model = HandModel(reconstructor.model.arrays)
     pose = (torch.zeros(1, 3), torch.zeros(1, 45), torch.zeros(1, 10))
-    one = median_ms(lambda: reconstructor.fit(detections[:1], camera, width), n)
-    batch = median_ms(lambda: reconstructor.fit(detections[:1] * 64, camera, width), max(n // 5, 3))
+    one, alone = (
+        median_ms(lambda picture=picture: reconstructor.fit(detections[:1], camera, width, None, picture), n)
+        for picture in (image, None)
+    )
+    many = detections[:1] * 64
+    batch = median_ms(lambda: reconstructor.fit(many, camera, width, None, image), max(n // 5, 3))
     with tempfile.TemporaryDirectory() as folder:
         options = Reconstruct(paths=(SAMPLE,), output=Path(folder))
         everything = median_ms(lambda: run_reconstruct(options, reconstructor), n)
@@ -57,6 +61,7 @@ def main() -> None:
         "everything_written_ms": everything,
         "detector_ms": median_ms(lambda: reconstructor.detector.detect(image), n),
         "fit_ms": one,
+        "fit_without_outline_ms": alone,
         "fit_64_per_hand_ms": round(batch / 64, 2),
         "fit_batch_speedup": round(64 * one / batch, 1),
         "reconstruct_ms": median_ms(lambda: reconstructor(image), n),

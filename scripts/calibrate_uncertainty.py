@@ -204,7 +204,9 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
         sizes = [merge_runs(case.detection).size_px]
         height, width = case.image.shape[:2]
         camera = make_camera(width, height, hand_sizes_px=sizes)
-        (hand,) = reconstructor.fit([case.detection], camera, width, [case.view], case.image)
+        # simple renders show outlines more clearly than photographs do: alone, they are not to show them
+        picture = None if reconstructor.trained is None else case.image
+        (hand,) = reconstructor.fit([case.detection], camera, width, [case.view], picture)
         state, model = hand.posterior.state, hand.posterior.model
         like = model.v_template
         mesh = model.from_matrices(state.rotations.to(like), state.betas.to(like), state.transl.to(like))
