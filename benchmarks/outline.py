@@ -104,9 +104,7 @@ def compare(
 
 def errors_of(hand: FittedHand, intrinsics: np.ndarray, truth: list[torch.Tensor]) -> list[float]:
     """Return the first three of `NAMES`."""
-    state, model = hand.posterior.state, hand.posterior.model
-    like, flip = model.v_template, torch.as_tensor(hand.flip)
-    mesh = model.from_matrices(state.rotations.to(like), state.betas.to(like), state.transl.to(like))
+    mesh, flip = hand.posterior.mesh(), torch.as_tensor(hand.flip)
     joints, vertices = mesh.joints[0].double() * flip, mesh.vertices[0].double() * flip
     aligned = [
         1000 * float((align_similarity(x, y) - y).norm(dim=-1).mean())

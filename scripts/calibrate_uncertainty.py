@@ -207,9 +207,7 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
         # simple renders show outlines more clearly than photographs do: alone, they are not to show them
         picture = None if reconstructor.trained is None else case.image
         (hand,) = reconstructor.fit([case.detection], camera, width, [case.view], picture)
-        state, model = hand.posterior.state, hand.posterior.model
-        like = model.v_template
-        mesh = model.from_matrices(state.rotations.to(like), state.betas.to(like), state.transl.to(like))
+        mesh = hand.posterior.mesh()
         stds = []
         for inflation in np.exp(LOG_INFLATIONS):
             drawn = draw_meshes(hand.inflated(inflation), STD_SAMPLES, seed=0)

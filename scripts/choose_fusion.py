@@ -85,9 +85,7 @@ def errors_mm(
         camera = make_camera(width, height, hand_sizes_px=sizes)
         view = None if fusion is None else case.view
         (hand,) = reconstructor.fit([case.detection], camera, width, [view], case.image)
-        state, model = hand.posterior.state, hand.posterior.model
-        like = model.v_template
-        mesh = model.from_matrices(state.rotations.to(like), state.betas.to(like), state.transl.to(like))
+        mesh = hand.posterior.mesh()
         joints = mesh.joints[0].double() * torch.as_tensor(hand.flip)
         errors[i] = (align_similarity(joints, case.joints) - case.joints).norm(dim=-1).mean()
     chosen = [errors[1::2], errors[::2]] if cases[0].labelled else [errors]

@@ -102,10 +102,7 @@ def reconstructor():
 
 def off_px(hand):
     """How far the projected mesh is from the true one (px, median over vertices)."""
-    state, model = hand.posterior.state, hand.posterior.model
-    like = model.v_template
-    mesh = model.from_matrices(state.rotations.to(like), state.betas.to(like), state.transl.to(like))
-    places = project_numpy(mesh.vertices[0].double().numpy() * hand.flip)
+    places = project_numpy(hand.posterior.mesh().vertices[0].double().numpy() * hand.flip)
     return np.median(np.linalg.norm(places - project_numpy(true_mesh()[0]), axis=1))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from amvur.geometry.cameras import project
 from amvur.geometry.rotations import matrix_to_axis_angle
 from amvur.hand.joints import BONE_JOINTS, BONE_NAMES
-from amvur.hand.landmarks import TRANSL, HandState
+from amvur.hand.landmarks import TRANSL
 from amvur.hand.model import HandMesh, HandModel
 from amvur.inference.calibration import Calibration
 from amvur.inference.camera import ASSUMED_CENTER_STD, ASSUMED_LOG_FOCAL_STD
@@ -86,8 +86,7 @@ def assemble(
 ) -> HandReconstruction:
     """Build the reconstruction of one fitted hand in the displayed image's camera."""
     posterior, flip = fitted.posterior, fitted.flip
-    model, state = posterior.model, posterior.state
-    mesh = _mesh(model, state)
+    model, mesh = posterior.model, posterior.mesh()
     drawn = draw_meshes(posterior, STD_SAMPLES, seed=0)
     joints_std, vertices_std = _standard_deviations(drawn, mesh, model, calibration)
     vertices = (mesh.vertices[0].double().cpu().numpy() * flip).astype(np.float32)
@@ -136,11 +135,6 @@ def _warnings(fitted: FittedHand, joints_std: Float[np.ndarray, "21"]) -> tuple[
     if std > UNSURE_STD_M:
         found.append(f"This hand is unsure: its joints have a standard deviation of {1000 * std:.0f} mm.")
     return tuple(found)
-
-
-def _mesh(model: HandModel, state: HandState) -> HandMesh:
-    like = model.v_template
-    return model.from_matrices(state.rotations.to(like), state.betas.to(like), state.transl.to(like))
 
 
 def _standard_deviations(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int
 from numpy.typing import NDArray
@@ -15,6 +16,11 @@ from torch import Tensor
 CELL_PX = 4
 """Colors are gathered in cells of so many pixels; pictures' sides must be multiples of it."""
 _ROOT = (2 * np.pi) ** 1.5
+
+
+def color_moments(image: Float[Tensor, "3 S S"]) -> Float[Tensor, "5 S S"]:
+    """Return 1, the color (sRGB in [0, 1]) and the squared color of every pixel, for `local_density`."""
+    return torch.cat([torch.ones_like(image[:1]), image, image.square().sum(0, keepdim=True)])
 
 
 def local_density(
@@ -27,9 +33,9 @@ def local_density(
 ) -> Float64[NDArray[Any], "N"]:
     """Return how dense the colors of the pixels `at` (rows, columns) are among weighted pixels near them.
 
-    `moments` are a picture's 1, color (sRGB in [0, 1]) and squared color. About every pixel, and for every
-    reach, what has weight has a mean color and a spread, no less than `least_std`; these Gaussians and a
-    share `any_color` of any color alike are mixed.
+    `moments` are a picture's `color_moments`. About every pixel, and for every reach, what has weight has a
+    mean color and a spread, no less than `least_std`; these Gaussians and a share `any_color` of any color
+    alike are mixed.
     """
     cells = F.avg_pool2d(weight * moments, CELL_PX).double().numpy()
     row, column = at

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from amvur.geometry.cameras import project_with_jacobian
 from amvur.geometry.procrustes import align_weighted
 from amvur.geometry.rotations import inverse_right_jacobian, matrix_to_axis_angle
 from amvur.hand.landmarks import (
@@ -177,12 +178,8 @@ def _projection_term(
     weight: Float[Tensor, "B 21 #2"],
 ) -> _Term:
     """Reprojection: pixels of the pinhole camera against the 2D joints, one Student-t a joint."""
-    z = points[..., 2:].clamp_min(_NEAR_M)
-    ratio = points[..., :2] / z
-    matrix = k[:, None, :2, :2] / z[..., None]
-    pixels = (k[:, None, :2, :2] @ ratio[..., None])[..., 0] + k[:, None, :2, 2]
-    residual = (pixels - joints_2d) * weight
-    rows = torch.cat([matrix, -(matrix @ ratio[..., None])], -1) * weight[..., None]
+    pixels, by_point = project_with_jacobian(points, k)
+    residual, rows = (pixels - joints_2d) * weight, by_point * weight[..., None]
     cost, robust = _student_t(residual)
     pulled = rows.transpose(-1, -2) * robust[..., None, None]
     return _Term(cost.sum(-1), (pulled @ residual[..., None])[..., 0], pulled @ rows, points[:, :0])

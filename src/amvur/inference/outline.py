@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from amvur.geometry.cameras import project_with_jacobian
 from amvur.hand.joints import BONE_JOINTS
 from amvur.hand.landmarks import HandState, LandmarkChain
 from amvur.hand.model import HandModel
@@ -19,7 +20,6 @@ from amvur.inference.skin_edges import EdgeSettings, SkinEdges, find_edges
 from amvur.inference.vertex_evidence import HandView, look_at_hand
 from amvur.structures import RgbImage
 
-_NEAR_M = 1e-3
 _ARM_M = 0.005
 """Skin further from the fingers than this beyond the wrist joint may be covered, or go on as an arm."""
 
@@ -43,14 +43,10 @@ def outline_residual(
 ) -> tuple[Float[Tensor, "B M"], Float[Tensor, "B M 61"]]:
     """Return how far points are off their lines, in standard deviations, and the derivative of that."""
     points, jacobian = surface_and_jacobian(chain, seen.surface, state)
-    z = points[..., 2:].clamp_min(_NEAR_M)
-    ratio = points[..., :2] / z
-    focal = intrinsics[:, None, :2, :2]
-    pixels = (focal @ ratio[..., None])[..., 0] + intrinsics[:, None, :2, 2]
-    residual = ((pixels - seen.places) * seen.normals).sum(-1) * seen.weight
-    across = (seen.normals * seen.weight[..., None])[..., None, :] @ focal / z[..., None]
-    by_point = torch.cat([across, -across @ ratio[..., None]], -1)
-    return residual, (by_point @ jacobian)[..., 0, :]
+    pixels, by_point = project_with_jacobian(points, intrinsics)
+    across = seen.normals * seen.weight[..., None]
+    residual = ((pixels - seen.places) * across).sum(-1)
+    return residual, (across[..., None, :] @ by_point @ jacobian)[..., 0, :]
 
 
 def see_outlines(

@@ -36,6 +36,11 @@ class LaplacePosterior:
     factor: Float[Tensor, "61 61"]
     side: Side
 
+    def mesh(self) -> HandMesh:
+        """Return the most probable right hand (a batch of one, m, camera frame)."""
+        state, like = self.state, self.model.v_template
+        return self.model.from_matrices(state.rotations.to(like), state.betas.to(like), state.transl.to(like))
+
     def sample(self, n: int, seed: int = 0) -> HandSamples:
         """Draw `n` plausible hands in the camera's frame (m), the same ones for the same `seed`."""
         mesh = draw_meshes(self, n, seed)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from amvur.detect.base import Detector, chosen_side, make_detector
 from amvur.detect.convention import load_convention
 from amvur.errors import InputError
-from amvur.hand.landmarks import HandState, landmarks, make_chain, without_offsets
+from amvur.hand.landmarks import HandState, LandmarkChain, landmarks, make_chain, without_offsets
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.hand.prior import make_prior
@@ -23,9 +23,9 @@ from amvur.inference.assemble import FittedHand, assemble
 from amvur.inference.calibration import hand_features, load_calibrations
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start_states
-from amvur.inference.fit import FitSettings, best_of_starts, fit
+from amvur.inference.fit import FitResult, FitSettings, best_of_starts, fit
 from amvur.inference.network_evidence import NetworkView, add_network
-from amvur.inference.objective import quadratic
+from amvur.inference.objective import Evidence, quadratic
 from amvur.inference.outline import see_outlines
 from amvur.inference.posterior import LaplacePosterior, square_root_covariance
 from amvur.inference.skin_edges import EdgeSettings
@@ -175,13 +175,7 @@ class Reconstructor:
         features = hand_features(detections, evidence, result, joints)
         if image is not None:
             left = [detection.side == "left" for detection in detections]
-            for _ in range(_OUTLINE_ROUNDS):
-                outline = see_outlines(image, self.model, result.state, camera.intrinsics, left, self.edges)
-                seen_too = replace(evidence, outline=outline)
-                result = fit(chain, self.prior, seen_too, result.state, _NEAR_THE_OPTIMUM)
-            # The outline says where a hand is, but not how sure that is: its errors are the model's, and
-            # neighbors share them.
-            result = replace(result, curvature=quadratic(chain, self.prior, evidence, result.state).curvature)
+            result = self._draw_to_outlines(chain, evidence, result, image, camera, left)
         box_only = np.array([not detection.confidence.any() for detection in detections])
         inflation = self.calibrations.inflation(features, seen, box_only)
         factors = square_root_covariance(result.curvature, result.prior_curvature, torch.as_tensor(inflation))
@@ -206,6 +200,27 @@ class Reconstructor:
             )
             for i, detection in enumerate(detections)
         ]
+
+    def _draw_to_outlines(
+        self,
+        chain: LandmarkChain,
+        evidence: Evidence,
+        result: FitResult,
+        image: RgbImage,
+        camera: Camera,
+        left: list[bool],
+    ) -> FitResult:
+        """Go on from the optimum of the landmarks with the outlines that the picture shows near by.
+
+        The curvature stays that of the landmarks: the outline says where a hand is, but not how sure that is,
+        for its errors are the model's, and neighbors share them.
+        """
+        for _ in range(_OUTLINE_ROUNDS):
+            outline = see_outlines(image, self.model, result.state, camera.intrinsics, left, self.edges)
+            result = fit(
+                chain, self.prior, replace(evidence, outline=outline), result.state, _NEAR_THE_OPTIMUM
+            )
+        return replace(result, curvature=quadratic(chain, self.prior, evidence, result.state).curvature)
 
 
 def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarray, "N 4"] | None) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit
 
-from amvur.inference.local_colors import local_density
+from amvur.inference.local_colors import color_moments, local_density
 from amvur.inference.vertex_evidence import HandView
 
 _ROUNDS = 2
@@ -105,8 +105,7 @@ def _log_odds(
     """Return what the colors near the outline say of skin: ln of the ratio of densities, bounded."""
     band = np.abs(depth) < settings.search_px + 2
     at = band.nonzero()
-    image = view.image[0]
-    moments = torch.cat([torch.ones_like(image[:1]), image, image.square().sum(0, keepdim=True)])
+    moments = color_moments(view.image[0])
     expected = depth / settings.mesh_std_px
     skin = expit(3 * (expected - 1)), expit(-3 * (expected + 1))  # of the mesh's inside, and beside it
     odds = np.zeros_like(depth)

@@ -18,7 +18,7 @@ from scipy import ndimage, sparse
 from scipy.special import ndtr
 from torch import Tensor
 
-from amvur.inference.local_colors import gaussian, local_density
+from amvur.inference.local_colors import color_moments, gaussian, local_density
 from amvur.inference.vertex_evidence import HandView
 
 _ROUNDS = 2
@@ -122,7 +122,7 @@ class Surroundings:
         row, column = mask.nonzero(as_tuple=True)
         self.at = row.numpy(), column.numpy()
         self.pixels = image[:, row, column].T.double().numpy()
-        self.moments = torch.cat([torch.ones_like(image[:1]), image, image.square().sum(0, keepdim=True)])
+        self.moments = color_moments(image)
 
     def density(
         self, skin: Float64[NDArray[Any], "N"], settings: FitSettings = USUAL
