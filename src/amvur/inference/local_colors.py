@@ -37,10 +37,10 @@ def local_density(
     mean color and a spread, no less than `least_std`; these Gaussians and a share `any_color` of any color
     alike are mixed.
     """
-    cells = F.avg_pool2d(weight * moments, CELL_PX).double().numpy()
+    cells = F.avg_pool2d(weight * moments, CELL_PX).numpy()
     row, column = at
-    cell = row // CELL_PX, column // CELL_PX
-    pixels = moments[1:4, row, column].T.double().numpy()
+    cell = row // CELL_PX * cells.shape[2] + column // CELL_PX
+    pixels = moments[1:4, row, column].T.numpy()
     density = np.full(len(pixels), any_color)
     for reach in reach_px:
         sigma = reach / CELL_PX
@@ -50,17 +50,17 @@ def local_density(
         variance = (near[4] / total - np.square(mean).sum(0)) / 3
         std = np.sqrt(variance.clip(0) + least_std**2)
         share = (1 - any_color) / len(reach_px)
-        density += share * gaussian(pixels, mean.transpose(1, 2, 0)[cell], std[cell])
+        density += share * gaussian(pixels, mean.reshape(3, -1).T.take(cell, 0), std.take(cell))
     return density
 
 
 def gaussian(
-    colors: Float64[NDArray[Any], "N 3"],
-    mean: Float64[NDArray[Any], "N 3"],
-    std: Float64[NDArray[Any], "N"],
-) -> Float64[NDArray[Any], "N"]:
+    colors: Float[NDArray[Any], "N 3"],
+    mean: Float[NDArray[Any], "N 3"],
+    std: Float[NDArray[Any], "N"],
+) -> Float[NDArray[Any], "N"]:
     """Return the density of colors under Gaussians with one standard deviation for all channels."""
     off = (colors - mean) / std[:, None]
     distance = np.einsum("nc,nc->n", off, off)  # a sum over an axis of three is slow
-    density: Float64[NDArray[Any], "N"] = np.exp(-0.5 * distance) / (_ROOT * std * std * std)
+    density: np.ndarray = np.exp(-0.5 * distance) / (_ROOT * std * std * std)
     return density

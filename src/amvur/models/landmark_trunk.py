@@ -119,10 +119,14 @@ class LandmarkTrunk(nn.Module):
             source = known[step.inputs[0]]
             groups = source.shape[1] if step.kind == "depthwise" else 1
             size = weight.shape[-1]
-            source = F.pad(source, _padding(source.shape[-1], size, step.stride)) if size > 1 else source
-            result = F.conv2d(source, weight, bias, step.stride, groups=groups)
+            before, after, *_ = _padding(source.shape[-1], size, step.stride)
+            if before != after:  # else the convolution pads, without a copy
+                source, before = F.pad(source, (before, after) * 2), 0
+            result = F.conv2d(source, weight, bias, step.stride, before, groups=groups)
         low, high = _LIMITS[step.activation]
-        return result if low is None else result.clamp(low, high)
+        if low is None:
+            return result
+        return result.clamp(low, high) if torch.is_grad_enabled() else result.clamp_(low, high)
 
 
 def _padding(length: int, size: int, stride: int) -> tuple[int, int, int, int]:

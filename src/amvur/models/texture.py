@@ -177,8 +177,12 @@ class TextureHead(nn.Module):
         own = evidence if queries is None else evidence.at(queries)
         other = evidence if keys is None else evidence.at(keys)
         coefficients, logit = self._encode(own, feature)
-        same = queries is None and keys is None
-        key_coefficients, key_logit = (coefficients, logit) if same else self._encode(other, feature)
+        if queries is not None:
+            key_coefficients, key_logit = self._encode(other, feature)
+        elif keys is not None:
+            key_coefficients, key_logit = take(coefficients, keys), logit.gather(1, keys)
+        else:
+            key_coefficients, key_logit = coefficients, logit
         bias = logsigmoid(key_logit) + _HIDDEN_KEY * ~other.visible
         basis = self._basis(feature)
         tokens, seen = AffineTokens(coefficients, basis), AffineTokens(key_coefficients, basis)
