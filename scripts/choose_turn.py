@@ -77,7 +77,7 @@ def chosen(looks: list[Prediction], errors: torch.Tensor, boxes: torch.Tensor) -
     frames = four_turns(count, first.loc.device)
     up = palm_vectors(first.loc)
     lying = (frames[:, 1, :2] * up).sum(-1) / up.norm(dim=-1)  # y of a crop points down
-    stated = [x.scale.mean((1, 2)).view(count, 4) for x in (first, last)]
+    stated = [x.scale.mean((1, 2)).view(count, 4) for x in (looks[0].prior_joints_2d, last)]
     moved = (last.loc - before.loc).norm(dim=-1).mean(-1).view(count, 4)
     overlap = box_overlap(last.loc.view(count, 4, 21, 2), boxes[:, None].expand(-1, 4, -1))
     return {

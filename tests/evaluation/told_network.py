@@ -94,6 +94,7 @@ class ToldNetwork:
             joints=Normal(joints, self.std, validate_args=False),
             vertices=Normal(vertices, self.std, validate_args=False),
             joints_2d=Normal(flat, 0.02),
+            prior_joints_2d=Normal(flat, 0.02),
         )
 
     def say(self, number):

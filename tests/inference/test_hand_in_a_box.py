@@ -50,7 +50,9 @@ class Straying:
         solid = torch.rand(len(images), 21, 3, generator=torch.Generator().manual_seed(1)) / 10
         return SimpleNamespace(
             joints=Normal(solid, torch.full_like(solid, 0.01), validate_args=False),
-            joints_2d=Normal(flat, std, validate_args=False),
+            # a head's own scale, which does not choose the turn, says the contrary
+            joints_2d=Normal(flat, 0.01 / std, validate_args=False),
+            prior_joints_2d=Normal(flat, std, validate_args=False),
         )
 
 

@@ -117,7 +117,10 @@ def test_of_four_turns_the_one_that_finds_the_hand_is_followed(turn, surer):
         astray = astray[:, None, None].float()
         loc = hand * (1 - 2 * astray) * (1 + 0.3 * len(looks) * astray)
         scale = (0.1 - 0.02 * astray * surer).expand(-1, 21, 2)
-        return replace(network(crops), joints_2d=Normal(loc, scale))
+        # a head's own scale, which does not choose, says the contrary
+        return replace(
+            network(crops), joints_2d=Normal(loc, 0.01 / scale), prior_joints_2d=Normal(loc, scale)
+        )
 
     with torch.no_grad():
         joints = predict_upright(fake, torch.zeros(1, 3, 224, 224)).joints_2d.loc[0]

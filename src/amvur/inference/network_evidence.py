@@ -62,7 +62,8 @@ class JointNetwork(Protocol):
     """A network as used here: `amvur.models.network.HandNetwork`, or something like it in tests.
 
     Called with (B,3,S,S) float32 RGB in [0, 1]; the result's `joints` is a Normal over (B,21,3) metres
-    (wrist at 0, view axes), its `joints_2d` one over (B,21,2) crop units (-1 to 1 over the crop).
+    (wrist at 0, view axes), its `joints_2d` one over (B,21,2) crop units (-1 to 1 over the crop), and
+    `prior_joints_2d` the same by the prior-net alone.
     """
 
     config: Any
@@ -169,12 +170,16 @@ def look(
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the network says of one crop: in axes of the picture (mirrored if the crop is), m and px."""
+    """What the network says of one crop: in axes of the picture (mirrored if the crop is), m and px.
+
+    `prior_std_px` is the prior-net's standard deviation of the 2D joints, on average.
+    """
 
     relative_m: Float[np.ndarray, "21 3"]
     relative_std_m: Float[np.ndarray, "21 3"]
     joints_px: Float[np.ndarray, "21 2"]
     joints_std_px: Float[np.ndarray, "21 2"]
+    prior_std_px: float
 
 
 def _answers(
@@ -186,6 +191,7 @@ def _answers(
         prediction = network(batch.permute(0, 3, 1, 2).float() / 255)
     relative, relative_std = _numbers(prediction.joints)
     flat, flat_std = _numbers(prediction.joints_2d)
+    prior_std = _numbers(prediction.prior_joints_2d)[1]
     answers = []
     for i, crop in enumerate(crops):
         turn = np.eye(3)
@@ -198,6 +204,7 @@ def _answers(
                 np.sqrt(least**2 @ turn**2),
                 _in_picture(crop, flat[i], image.shape[1]),
                 np.sqrt(pixels_std**2 @ turn[:2, :2] ** 2),
+                float(prior_std[i].mean()) * crop.side_px / 2,
             )
         )
     return answers
@@ -237,7 +244,7 @@ def _follow(
             before, joints[i] = joints[i].copy(), _unmirrored(answer.joints_px, square, width)
             moved[i] = np.linalg.norm(joints[i] - before, axis=-1).mean() / half
             if step == 0:
-                stated[i] = answer.joints_std_px.mean() / half
+                stated[i] = answer.prior_std_px / half
             crops[i] = upright_crop(joints[i], square.size_px, square.mirrored)
     overlap = None if box is None else box_overlap(torch.as_tensor(joints), box.expand(4, 4))[None]
     best = likeliest_turn(torch.as_tensor(stated)[None], torch.as_tensor(moved)[None], overlap)
