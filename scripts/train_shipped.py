@@ -26,6 +26,7 @@ from torch import Tensor
 
 from amvur.checkpoint import load_checkpoint, save_checkpoint
 from amvur.geometry.procrustes import align_similarity
+from amvur.models.amvur import AmvurHead
 from amvur.models.features import Features
 from amvur.models.landmark_backbone import LANDMARK_BACKBONE, TUNED_BACKBONE, LandmarkBackbone
 from amvur.models.network import HandNetwork, NetworkConfig, Prediction, make_network
@@ -82,6 +83,12 @@ def open_network(args: argparse.Namespace) -> HandNetwork:
     if args.start is not None:
         missing = network.load_state_dict(load_checkpoint(args.start).state, strict=False)
         print("new:", len(missing.missing_keys), "unused:", len(missing.unexpected_keys))
+    if args.learns != "all":
+        assert isinstance(network.amvur, AmvurHead), "a prior-net has no head"
+        network.requires_grad_(False)
+        network.backbone.eval()  # its norms keep their statistics
+        network.amvur.requires_grad_(True)
+        network.amvur.mean.requires_grad_(args.learns == "head")  # at first its offsets are 0
     return network
 
 
@@ -106,7 +113,7 @@ def train(args: argparse.Namespace) -> None:
         for own, part in ((False, 1.0), (True, args.trunk_rate))
     ]
     optimizer = torch.optim.AdamW([g for g in groups if g["params"] and g["part"]])
-    network.backbone.trunk.requires_grad_(args.trunk_rate > 0)
+    network.backbone.trunk.requires_grad_(args.trunk_rate > 0 and args.learns == "all")
     average = AveragedNetwork(network, 0.998)
     data, held_out = open_data(args)
     generator = torch.Generator().manual_seed(args.seed)
@@ -187,6 +194,12 @@ def main() -> None:
     )
     parser.add_argument("--tell", type=float, default=3.0, help="minutes between reports")
     parser.add_argument("--setting", choices=["prior", "amvur", "final"], default="final")
+    parser.add_argument(
+        "--learns",
+        choices=["all", "head", "scale"],
+        default="all",
+        help="with --start: all, the AMVUR head beside a fixed prior-net, or only its standard deviations",
+    )
     parser.add_argument("--weak", action="store_true", help="learn from 2D joints alone")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--steps", type=int, default=1_000_000)

@@ -95,7 +95,7 @@ def make_rest_hand(raw: RawHands) -> RestHand:
     vertices, faces, uv, uv_faces, loop = _cap(vertices, raw.faces, raw.uv, raw.uv_faces)
     member = np.vstack([member, np.zeros((1, 5))])
     sharpness = np.r_[skinning_sharpness(raw.weights), SOFT_PALM]
-    space = fit_shape_space(vertices, joints, z)
+    space = fit_shape_space(vertices, joints, z, member)
     return RestHand(space, faces, uv, uv_faces, member, sharpness, skeleton.tip_vertices, loop)
 
 
@@ -169,12 +169,22 @@ class OpenHand:
         }
 
 
-def make_hand(rest: RestHand) -> OpenHand:
-    """Weights, axes, limits and pose correctives on a rest hand."""
+def make_hand(rest: RestHand, skin: dict[str, np.ndarray] | None = None) -> OpenHand:
+    """Weights, axes, limits and pose correctives on a rest hand.
+
+    `skin` is an asset with the same mean hand, whose weights and correctives are taken. Computed anew they
+    differ at some 190 vertices, because rounding decides which bones a vertex sees.
+    """
     space = rest.space
     axes = joint_axes(space.v_template, rest.faces, space.joint_template)
     angles = rest_angles(space.joint_template, axes)
-    limits, weights = relative_limits(angles), make_weights(rest)
+    limits = relative_limits(angles)
+    if skin is not None:
+        if not np.array_equal(skin["v_template"], space.v_template.astype(np.float32)):
+            raise RuntimeError("the hand whose skin is to be taken has another mean shape")
+        weights, posedirs = (skin[key].astype(np.float64) for key in ("lbs_weights", "posedirs"))
+        return OpenHand(rest, weights, posedirs, axes, angles, limits)
+    weights = make_weights(rest)
     pivots = pivots_of(space.joint_template)
     skin = Skin(space.v_template, rest.faces, weights, pivots, space.joint_template, axes, limits)
     posedirs = fit_correctives(skin).astype(np.float16).astype(np.float64)

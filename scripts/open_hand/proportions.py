@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,6 +72,45 @@ def apply_correction(
         new_vertices += member[:, f : f + 1] * (base + _finger_shift(vertices, *args))
         new_joints[1 + 4 * f : 5 + 4 * f] = chain + base + _finger_shift(chain, *args)
     return new_vertices, new_joints
+
+
+def _from_the_bones(points: np.ndarray, chain: np.ndarray) -> np.ndarray:
+    """The way (P,3) to each of `points` from the nearest place on a finger's line."""
+    ways = []
+    for a, b in itertools.pairwise(chain):
+        along = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0.0, 1.0)
+        ways.append(points - a - along[:, None] * (b - a))
+    nearest = np.argmin([np.linalg.norm(way, axis=1) for way in ways], axis=0)
+    return np.stack(ways)[nearest, np.arange(len(points))]
+
+
+def proportion_directions(
+    vertices: np.ndarray, joints: np.ndarray, member: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What one standard deviation of a proportion does to the mean hand's vertices (V,3) and joints (21,3).
+
+    A broader palm has finger bases further from the middle finger's and fingers thicker by half the share;
+    a longer finger is longer in all its segments.
+    """
+    apart = np.zeros((5, 3))
+    apart[:, 2] = joints[1::4, 2] - joints[9, 2]
+    corrections = {"palm breadth": Correction(apart, np.ones((5, 3)))}
+    for name, spread in anatomy.FINGER_LENGTH_SPREAD.items():
+        stretch = np.ones((5, 3))
+        stretch[anatomy.FINGERS.index(name)] += spread
+        corrections[f"{name} length"] = Correction(np.zeros((5, 3)), stretch)
+    directions = {}
+    for name, correction in corrections.items():
+        moved, placed = apply_correction(vertices, joints, member, correction)
+        directions[name] = moved - vertices, placed - joints
+    away = [_from_the_bones(vertices, chain) for chain in joints[1:].reshape(5, 4, 3)]
+    skin, bones = directions["palm breadth"]
+    skin = skin + sum(member[:, f : f + 1] * away[f] / 2 for f in range(5))
+    # the flesh beside the outer knuckles does not stretch: measured over the skin
+    breadth = knuckle_breadth(vertices, joints, member)
+    gain = knuckle_breadth(vertices + skin, joints + bones, member) / breadth - 1
+    directions["palm breadth"] = tuple(anatomy.PALM_BREADTH_SPREAD / gain * x for x in (skin, bones))
+    return directions
 
 
 def knuckle_breadth(vertices: np.ndarray, joints: np.ndarray, member: np.ndarray) -> float:

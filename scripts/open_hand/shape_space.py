@@ -1,4 +1,4 @@
-"""Ten shape coefficients with unit variance: size first, then principal components of the rest."""
+"""Ten shape coefficients of unit variance: size, principal components of the rest, single proportions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .proportions import proportion_directions
+
+#: So many betas are MakeHuman's: size and principal components; the others are proportions that it lacks.
+SCULPTED = 5
 #: Standard deviation of hand size among adults (ANSUR: about 5 % within a sex).
 SIZE_SPREAD = 0.05
 
@@ -18,8 +22,7 @@ class ShapeSpace:
     shapedirs: np.ndarray  # (V,3,10)
     joint_template: np.ndarray  # (21,3)
     joint_shapedirs: np.ndarray  # (21,3,10)
-    explained: float  # share of the samples' variance
-    betas: np.ndarray  # (N,10) of the samples
+    explained: float  # share of the samples' variance in the sculpted ones
     names: list[str]
 
 
@@ -57,11 +60,14 @@ def _name_components(betas: np.ndarray, measures: dict[str, np.ndarray]) -> tupl
     return names, signs
 
 
-def fit_shape_space(vertices: np.ndarray, joints: np.ndarray, size: np.ndarray) -> ShapeSpace:
+def fit_shape_space(
+    vertices: np.ndarray, joints: np.ndarray, size: np.ndarray, member: np.ndarray
+) -> ShapeSpace:
     """Fit to N hands whose wrists are at the origin; `size` (N,) is standardised hand size.
 
-    The first direction is the regression of shape on size (so it holds what size brings along), the
-    other nine are principal components of what size leaves, fitted to vertices and joints together.
+    The first direction is the regression of shape on size (so it holds what size brings along), the next
+    four are principal components of what size leaves, fitted to vertices and joints together; the last five
+    are `proportion_directions` of the mean hand, which MakeHuman's hands do not vary by themselves.
     """
     count, v = len(vertices), vertices.shape[1]
     flat = np.concatenate([vertices, joints], axis=1).reshape(count, -1)
@@ -69,11 +75,13 @@ def fit_shape_space(vertices: np.ndarray, joints: np.ndarray, size: np.ndarray) 
     centered = flat - mean
     first = size @ centered / (size @ size)
     residual = centered - np.outer(size, first)
+    kept = SCULPTED - 1
     u, s, vt = np.linalg.svd(residual, full_matrices=False)
-    betas = np.c_[size, u[:, :9] * np.sqrt(count)]
+    betas = np.c_[size, u[:, :kept] * np.sqrt(count)]
     names, signs = _name_components(betas, _measures(vertices, joints))
-    directions = np.vstack([first, vt[:9] * s[:9, None] / np.sqrt(count)]) * signs[:, None]
-    explained = 1 - (s[9:] ** 2).sum() / (centered**2).sum()
+    directions = np.vstack([first, vt[:kept] * s[:kept, None] / np.sqrt(count)]) * signs[:, None]
+    explained = 1 - (s[kept:] ** 2).sum() / (centered**2).sum()
     template = mean.reshape(-1, 3)
-    dirs = directions.reshape(10, -1, 3).transpose(1, 2, 0)
-    return ShapeSpace(template[:v], dirs[:v], template[v:], dirs[v:], float(explained), betas * signs, names)
+    own = proportion_directions(template[:v], template[v:], member)
+    dirs = np.stack([*directions.reshape(SCULPTED, -1, 3), *map(np.concatenate, own.values())], axis=-1)
+    return ShapeSpace(template[:v], dirs[:v], template[v:], dirs[v:], float(explained), [*names, *own])

@@ -8,6 +8,7 @@ from amvur import Reconstructor
 from amvur.data.synthetic.generator import SyntheticHands
 from amvur.detect.given import given_joints
 from amvur.inference.trained import load_trained
+from amvur.training.targets import as_right_hands
 
 SEED = 900_001
 
@@ -69,3 +70,15 @@ def test_a_box_is_enough(pictures):
             hand = reconstructor(pictures.images[i].numpy(), boxes=box[None], side=side)[0]
             found.append(np.linalg.norm(hand.joints_2d - joints, axis=1).mean())
     assert np.median(errors["default"]) < 0.6 * np.median(errors["none"])
+
+
+def test_its_head_says_how_sure_every_vertex_is(shipped, pictures):
+    """AMVUR's mean is the prior-net's hand; its deviations differ between vertices and between pictures."""
+    images = as_right_hands(pictures).images.permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        seen = shipped.network(images)
+    assert torch.allclose(seen.vertices.loc, seen.prior_vertices.loc, atol=1e-6)
+    std = seen.vertices.scale
+    assert 0.002 < std.min() < std.max() < 0.1
+    assert std.std(1).mean() > 0.1 * std.mean()
+    assert std.mean((1, 2)).std() > 0.1 * std.mean()

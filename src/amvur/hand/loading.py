@@ -8,7 +8,7 @@ from pathlib import Path
 from amvur.errors import ModelFileError
 from amvur.hand.mano import FREIHAND_MANO, ManoSettings, load_mano
 from amvur.hand.model import HandModelArrays, mirror_arrays
-from amvur.hand.open_hand import load_open_hand
+from amvur.hand.open_hand import VERSIONS, load_open_hand
 from amvur.structures import Side
 
 OPEN_HAND = "open"
@@ -23,8 +23,8 @@ def load_hand_model(
     given (MANO_RIGHT.pkl, MANO_LEFT.pkl), else the hand is mirrored. `settings` concern MANO only.
     Raises `ModelFileError` if the file is missing or cannot be used.
     """
-    if str(spec) == OPEN_HAND:
-        return load_open_hand(side)
+    if str(spec) in VERSIONS:
+        return load_open_hand(side, str(spec))
     path = Path(spec)
     if not path.is_file():
         raise ModelFileError(

@@ -12,18 +12,19 @@ from amvur.errors import ModelFileError
 from amvur.hand.model import HandModelArrays, mirror_arrays
 from amvur.structures import Side
 
-ASSET = "open_hand_v1.npz"
+VERSIONS = {"open": "open_hand_v2.npz", "open-v1": "open_hand_v1.npz"}
+"""Version 1 is the hand that `synth-v1` was made with: the same mesh, but all palms of a length are alike."""
 
 
-@lru_cache(maxsize=2)
-def load_open_hand(side: Side = "right") -> HandModelArrays:
+@lru_cache(maxsize=4)
+def load_open_hand(side: Side = "right", version: str = "open") -> HandModelArrays:
     """Return the arrays of the open hand; the left one is the exact mirror image of the right one.
 
     Raises `ModelFileError` if the installed package lacks the asset.
     """
     if side == "left":
-        return mirror_arrays(load_open_hand("right"))
-    path = files("amvur.hand") / "assets" / ASSET
+        return mirror_arrays(load_open_hand("right", version))
+    path = files("amvur.hand") / "assets" / VERSIONS[version]
     if not path.is_file():
         raise ModelFileError(f"The open hand's file {path} is missing. Reinstall amvur.")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -34,7 +35,7 @@ def load_open_hand(side: Side = "right") -> HandModelArrays:
         return np.asarray(arrays[key], dtype=np.float64)
 
     return HandModelArrays(
-        name="open",
+        name=version,
         side="right",
         v_template=real("v_template"),
         faces=arrays["faces"].astype(np.int64),

@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 
 from amvur.errors import InputError
 from amvur.hand.loading import OPEN_HAND
-from amvur.hand.open_hand import ASSET
+from amvur.hand.open_hand import VERSIONS
 from amvur.structures import Side
 
 _MARGIN = 0.01
@@ -38,7 +38,7 @@ def load_texture_coordinates(hand_model: str = OPEN_HAND, side: Side = "right") 
             f"The hand model {hand_model} has no texture coordinates, which a texture image needs. "
             "Use the open hand, or vertex colors (no --uv-texture)."
         )
-    path = files("amvur.hand") / "assets" / ASSET
+    path = files("amvur.hand") / "assets" / VERSIONS[OPEN_HAND]
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
         uv, corners, faces = (data[key] for key in ("uv", "uv_faces", "faces"))
     vertices = np.zeros(len(uv), dtype=np.int64)

@@ -26,6 +26,8 @@ from amvur.data.synthetic.shard_reader import check_shards, read_manifest, read_
 from amvur.errors import InputError
 
 NAME, COUNT = "synth-v1", 2000
+HAND = "open-v1"
+"""The hand that the set was made with: another one would give other pictures."""
 OCCLUSION_EDGES = (0.0, 0.2, 0.4, 0.6, 0.8)
 TONE_EDGES = (1 / 3, 2 / 3)
 TONES = ("light", "medium", "dark")
@@ -101,7 +103,7 @@ class BenchmarkSet:
 def stratum(number: int) -> SyntheticHands:
     """Return the source of the samples of occlusion bin `number`."""
     config = SceneConfig(target_occlusion=(OCCLUSION_EDGES[number], OCCLUSION_EDGES[number + 1]))
-    return SyntheticHands(RESERVED_SEEDS[NAME], config=config, allow_reserved_seed=True)
+    return SyntheticHands(RESERVED_SEEDS[NAME], hand_model=HAND, config=config, allow_reserved_seed=True)
 
 
 def load_membership() -> Membership:

@@ -1,0 +1,50 @@
+"""Move a checkpoint that was trained with version 1 of the open hand to version 2.
+
+    python scripts/adopt_open_hand.py src/amvur/assets/default
+
+Both have the same mean hand, skin and first five betas; the last five of version 1 (0.15 mm and less) were
+replaced by proportions that its pictures did not vary, so a network trained on those says 0 of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from amvur.checkpoint import SHARD_BYTES, load_checkpoint, save_checkpoint
+from amvur.errors import InputError
+from amvur.hand.open_hand import load_open_hand
+
+KEPT_BETAS = 5
+BETAS = slice(96 + KEPT_BETAS, 106)
+"""Rows of the prior-net's output for the betas that have another meaning now (6D pose)."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    args = parser.parse_args()
+    found = load_checkpoint(args.checkpoint)
+    old, new = (load_open_hand(version=name).sha256 for name in ("open-v1", "open"))
+    if found.config["hand_model"]["sha256"] != old:
+        raise InputError(f"{args.checkpoint} was not trained with version 1 of the open hand.")
+    for name in ("prior_net.head.weight", "prior_net.head.bias"):
+        if name in found.state:
+            found.state[name][BETAS] = 0
+    rest = {k: v for k, v in found.config.items() if k not in ("schema", "network", "hand_model", "weights")}
+    save_checkpoint(
+        args.checkpoint,
+        found.network,
+        found.state,
+        hand_model="open",
+        hand_model_sha256=new,
+        dtype=found.config["weights"]["dtype"],
+        shard_bytes=SHARD_BYTES if "fusion" in rest else None,
+    )
+    path = args.checkpoint / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | rest, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
