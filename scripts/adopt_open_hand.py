@@ -9,10 +9,11 @@ replaced by proportions that its pictures did not vary, so a network trained on 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from amvur.checkpoint import SHARD_BYTES, load_checkpoint, save_checkpoint
+from calibrate_uncertainty import write
+
+from amvur.checkpoint import SHARD_BYTES, WEIGHTS, load_checkpoint, read_config, save_checkpoint
 from amvur.errors import InputError
 from amvur.hand.open_hand import load_open_hand
 
@@ -40,10 +41,9 @@ def main() -> None:
         hand_model="open",
         hand_model_sha256=new,
         dtype=found.config["weights"]["dtype"],
-        shard_bytes=SHARD_BYTES if "fusion" in rest else None,
+        shard_bytes=None if WEIGHTS in found.config["weights"]["files"] else SHARD_BYTES,
     )
-    path = args.checkpoint / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | rest, indent=2) + "\n")
+    write(args.checkpoint / "config.json", read_config(args.checkpoint) | rest)
 
 
 if __name__ == "__main__":

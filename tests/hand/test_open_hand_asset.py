@@ -28,14 +28,6 @@ DISTAL = [21.7, 15.8, 17.4, 17.3, 16.0]
 SOFT = [5.7, 3.8, 4.0, 4.0, 3.7]
 
 
-@pytest.fixture(scope="module")
-def hand() -> dict[str, np.ndarray]:
-    """All arrays, reals in float64."""
-    with np.load(ASSETS / "open_hand_v2.npz", allow_pickle=False) as data:
-        arrays = {key: data[key] for key in data.files}
-    return {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in arrays.items()}
-
-
 def pose_hand(
     hand: dict[str, np.ndarray], betas: np.ndarray, hand_pose: np.ndarray, correct: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -183,60 +175,6 @@ def test_frame_is_right_handed_as_documented(hand: dict[str, np.ndarray]) -> Non
     assert joints[5, 2] > joints[17, 2]  # index on the thumb's side, +z
     assert joints[4, 2] > joints[5, 2]
     assert joints[4, 1] < 0
-
-
-def test_first_beta_is_size(hand: dict[str, np.ndarray]) -> None:
-    def length(beta: float) -> float:
-        joints = hand["joint_template"] + beta * hand["joint_shapedirs"][..., 0]
-        chain = np.vstack([joints[0], joints[9:13]])
-        return float(np.linalg.norm(np.diff(chain, axis=0), axis=1).sum())
-
-    assert hand["shape_names"][0] == "size"
-    assert 0.04 < length(1.0) / length(0.0) - 1 < 0.07
-    assert length(-5.0) / length(0.0) < 0.8  # children are reachable
-
-
-def _proportions(hand: dict[str, np.ndarray], name: str, beta: float = 0.0) -> dict[str, float]:
-    """Measures (mm) of the rest hand with one beta set, the others 0."""
-    k = list(hand["shape_names"]).index(name)
-    joints = 1000 * (hand["joint_template"] + beta * hand["joint_shapedirs"][..., k])
-    skin = 1000 * (hand["v_template"] + beta * hand["shapedirs"][..., k])
-    chain = joints[1:].reshape(5, 4, 3)
-    lengths = np.linalg.norm(np.diff(chain, axis=1), axis=-1).sum(1)
-    measures = dict(zip(("thumb", "index", "middle", "ring", "little"), lengths, strict=True))
-    skin = skin[hand["lbs_weights"][:, 13:].sum(1) < 0.02]  # all but the thumb
-    radial, ulnar = (skin[np.abs(skin[:, 0] - joints[j, 0]) < 5, 2] for j in (5, 17))
-    measures["palm breadth"] = radial.max() - ulnar.min()
-    measures["palm length"] = float(np.linalg.norm(joints[9] - joints[0]))
-    return measures
-
-
-@pytest.mark.parametrize(
-    ("name", "measure", "share"),
-    [
-        ("palm breadth", "palm breadth", 0.04),
-        ("thumb length", "thumb", 0.04),
-        ("index length", "index", 0.025),
-        ("ring length", "ring", 0.025),
-        ("little length", "little", 0.04),
-    ],
-)
-def test_a_proportion_varies_alone(
-    hand: dict[str, np.ndarray], name: str, measure: str, share: float
-) -> None:
-    rest, changed = _proportions(hand, name), _proportions(hand, name, 1.0)
-    for key in rest:
-        wanted = share if key == measure else 0.0
-        assert abs(changed[key] / rest[key] - 1 - wanted) < 0.006, key
-
-
-def test_version_1_is_the_same_hand_with_the_same_first_betas(hand: dict[str, np.ndarray]) -> None:
-    with np.load(ASSETS / "open_hand_v1.npz", allow_pickle=False) as data:
-        for key in ("v_template", "faces", "lbs_weights", "posedirs", "joint_template", "pose_limits"):
-            assert np.array_equal(data[key], hand[key]), key
-        assert np.array_equal(data["shapedirs"][..., :5], hand["shapedirs"][..., :5])
-        rest = data["shapedirs"][..., 5:]
-    assert np.sqrt((rest**2).sum(1).mean(0)).max() < 0.00016  # m: what version 2 gave up
 
 
 def test_tips_are_rigid_with_their_distal_bone(hand: dict[str, np.ndarray]) -> None:

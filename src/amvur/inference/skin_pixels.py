@@ -78,7 +78,7 @@ def skin_pixels(
     """
     mask = view.raster.mask[0].numpy()
     spread = np.hypot(interpolation @ mesh_std_px, settings.least_px)
-    inside = _depth_inside(mask) - 0.5
+    inside = ndimage.distance_transform_edt(mask)[mask] - 0.5
     blur = settings.blur_px * max(1.0, 1 / view.pixel_px)
     mixture = ndtr((inside + blur) / spread) - ndtr((inside - blur) / spread)
     shown = ndtr(inside / spread) * (interpolation @ seen)
@@ -91,15 +91,6 @@ def skin_pixels(
     mesh_decides = mixture**2
     judged: Float64[NDArray[Any], "N"] = mesh_decides * shown + (1 - mesh_decides) * skin
     return judged
-
-
-def _depth_inside(mask: Bool[NDArray[Any], "S S"]) -> Float64[NDArray[Any], "N"]:
-    """Return how far (px) each pixel of a mask is from pixels outside of it (the picture's edge is none)."""
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    # a frame of one pixel about the mask: what lies further off is never the nearest
-    part = tuple(slice(max(at[0] - 1, 0), at[-1] + 2) for at in (rows, columns))
-    depth: np.ndarray = ndimage.distance_transform_edt(mask[part])[mask[part]]
-    return depth
 
 
 def skin_probability(
