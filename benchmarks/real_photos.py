@@ -23,6 +23,7 @@ import torch
 from scipy.stats import spearmanr
 
 from amvur import Reconstructor, load_image
+from amvur.data.synthetic.penetration import make_contact_model, penetration_depth_mm
 from amvur.geometry.procrustes import align_similarity
 
 RADIUS_90 = 2.5003  # of a 3D isotropic normal distribution, in standard deviations of an axis
@@ -51,7 +52,8 @@ def main() -> None:
 def score_amvur(
     reconstructor: Reconstructor, folder: Path, samples: list[dict], box_only: bool
 ) -> dict[str, float]:
-    errors, offsets, pixels, stated, missed, sides, seconds = [], [], [], [], 0, 0, []
+    errors, offsets, pixels, stated, depth, missed, sides, seconds = [], [], [], [], [], 0, 0, []
+    contacts = make_contact_model(reconstructor.model)
     for sample in samples:
         image = load_image(folder / sample["image"]).pixels
         started = time.perf_counter()
@@ -68,6 +70,8 @@ def score_amvur(
         offsets.append(apart @ _palm_axes(truth))
         pixels.append(np.linalg.norm(hand.joints_2d - np.array(sample["joints_2d"]), axis=-1))
         stated.append(1000 * hand.joints_std)
+        mesh = hand.posterior.mesh().vertices
+        depth.append(float(penetration_depth_mm(mesh, reconstructor.model, contacts)[0]))
     error, std = np.stack(errors), np.stack(stated)
     return {
         "photos": len(samples),
@@ -77,6 +81,8 @@ def score_amvur(
         "pa_mpjpe_mm_less_offsets": round(_less_offsets(np.stack(offsets)), 2),
         "worst_photo_mm": round(float(error.mean(1).max()), 1),
         "joint_distance_px": round(float(np.mean(pixels)), 2),
+        "penetration_mm": round(float(np.mean(depth)), 2),
+        "deepest_penetration_mm": round(max(depth), 1),
         "coverage_of_90_percent": round(float((error <= RADIUS_90 * std).mean()), 3),
         "rank_correlation_joints": round(float(spearmanr(error.ravel(), std.ravel())[0]), 3),
         "rank_correlation_photos": round(float(spearmanr(error.mean(1), std.mean(1))[0]), 3),

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amvur.hand.model import HandModel
+from amvur.hand.skin_spheres import SkinSpheres
 
 FLEXION, ABDUCTION, TWIST = range(3)
 # Bones 1..15 in MANO's order: three of each finger, then of the thumb.
@@ -49,6 +50,7 @@ class HandPrior:
     For angles `a` (B,45; flexion, abduction, twist of bones 1..15, relative to the rest pose):
     `a` is normal with `mean` and `precision`, and `(a - upper)+ / limit_scale`,
     `(lower - a)+ / limit_scale` are added beyond the range of motion. Betas are standard normal.
+    `skin` are spheres that may not overlap, None where fingers may pass through each other.
     """
 
     axes: Float[Tensor, "15 3 3"]
@@ -58,6 +60,7 @@ class HandPrior:
     upper: Float[Tensor, "45"]
     limit_scale: float
     pose_mean: Float[Tensor, "45"]
+    skin: SkinSpheres | None = None
 
     def angles(self, local_axis_angle: Float[Tensor, "*batch 15 3"]) -> Float[Tensor, "*batch 45"]:
         """Return the anatomical angles (rad) of local rotations given as axis-angle."""

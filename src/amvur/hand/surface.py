@@ -31,6 +31,15 @@ def surface_points(model: HandModel, state: HandState, vertices: Int64[Tensor, "
     )
 
 
+def place_surface(chain: LandmarkChain, surface: SurfacePoints, state: HandState) -> Float[Tensor, "B M 3"]:
+    """Return the points of `surface_and_jacobian` alone; `surface` may be a batch of one for all hands."""
+    bones = pose_bones(chain, state)
+    rest = surface.rest + (surface.rest_dirs @ state.betas[:, None, :, None])[..., 0]
+    shift = bones.origin - (bones.rotation @ bones.pivots[..., None])[..., 0]
+    turn = torch.einsum("nmb,nbij->nmij", surface.weights.expand(len(shift), -1, -1), bones.rotation)
+    return (turn @ rest[..., None])[..., 0] + surface.weights @ shift
+
+
 def surface_and_jacobian(
     chain: LandmarkChain, surface: SurfacePoints, state: HandState
 ) -> tuple[Float[Tensor, "B M 3"], Float[Tensor, "B M 3 61"]]:

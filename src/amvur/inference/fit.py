@@ -17,7 +17,9 @@ from torch import Tensor
 from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.landmarks import BETAS, N_BONES, TRANSL, HandState, LandmarkChain, landmarks
 from amvur.hand.prior import HandPrior
-from amvur.inference.objective import Evidence, Quadratic, prior_quadratic, quadratic
+from amvur.inference.objective import Evidence, quadratic
+from amvur.inference.prior_terms import prior_quadratic
+from amvur.inference.quadratic import Quadratic
 
 _T = TypeVar("_T", HandState, Quadratic)
 

@@ -10,23 +10,14 @@ from torch import Tensor
 
 from amvur.geometry.cameras import project_with_jacobian
 from amvur.geometry.procrustes import align_weighted
-from amvur.geometry.rotations import inverse_right_jacobian, matrix_to_axis_angle
-from amvur.hand.landmarks import (
-    BETAS,
-    N_PARAMETERS,
-    HandState,
-    LandmarkChain,
-    landmarks_and_jacobian,
-    without_offsets,
-)
+from amvur.hand.landmarks import HandState, LandmarkChain, landmarks_and_jacobian, without_offsets
 from amvur.hand.prior import HandPrior
 from amvur.inference.outline import OutlineEvidence, outline_residual
+from amvur.inference.prior_terms import prior_quadratic
+from amvur.inference.quadratic import Quadratic
 
 DEGREES_OF_FREEDOM = 4.0
-_POSE = slice(3, 48)
 _NEAR_M = 1e-3
-_USUAL_DISTANCE_M = 0.5
-_LOG_DISTANCE_STD = 1.0
 
 
 @dataclass(frozen=True)
@@ -72,21 +63,6 @@ class Evidence:
 
 DETECTED = tuple(f.name for f in fields(Evidence) if f.name not in ("network", "outline"))
 """The fields of `Evidence` that are a detector's."""
-
-
-@dataclass(frozen=True)
-class Quadratic:
-    """The objective at a state, with gradient and Gauss–Newton curvature by the 61 parameters."""
-
-    cost: Float[Tensor, "B"]
-    gradient: Float[Tensor, "B 61"]
-    curvature: Float[Tensor, "B 61 61"]
-
-    def __add__(self, other: Quadratic) -> Quadratic:
-        """Return the sum of two parts of an objective."""
-        return Quadratic(
-            self.cost + other.cost, self.gradient + other.gradient, self.curvature + other.curvature
-        )
 
 
 def quadratic(chain: LandmarkChain, prior: HandPrior, evidence: Evidence, state: HandState) -> Quadratic:
@@ -249,33 +225,3 @@ def _similarity_tangent(
     # Without 3D landmarks all columns are zero: any orthonormal basis then meets weights of zero.
     basis: Tensor = torch.linalg.qr(tangent)[0]
     return basis
-
-
-def prior_quadratic(prior: HandPrior, state: HandState) -> Quadratic:
-    """Return the prior's part: Gaussian angles, soft limits, standard normal betas, a distance of an arm.
-
-    The distance's prior is log-normal and wide: it only keeps degenerate evidence from a hand in the lens.
-    """
-    local = matrix_to_axis_angle(state.rotations[:, 1:])
-    angles = prior.angles(local)
-    by_turn = prior.axes @ inverse_right_jacobian(local)
-    off = angles - prior.mean
-    over = ((angles - prior.upper).clamp_min(0) - (prior.lower - angles).clamp_min(0)) / prior.limit_scale
-    force = off @ prior.precision + over / prior.limit_scale
-    squares = off @ prior.precision * off + over.square()
-    depth = state.transl[:, 2].clamp_min(_NEAR_M)
-    far = (depth / _USUAL_DISTANCE_M).log() / _LOG_DISTANCE_STD
-    cost = 0.5 * (squares.sum(-1) + state.betas.square().sum(-1) + far.square())
-    stiffness = prior.precision + torch.diag_embed((over != 0).to(over) / prior.limit_scale**2)
-    blocks = stiffness.unflatten(-1, (15, 3))[..., None, :] @ by_turn[:, None]
-    blocks = by_turn.transpose(-1, -2) @ blocks.flatten(-3).unflatten(1, (15, 3))
-    gradient = angles.new_zeros(len(angles), N_PARAMETERS)
-    gradient[:, _POSE] = (by_turn.transpose(-1, -2) @ force.unflatten(-1, (15, 3))[..., None]).flatten(1)
-    gradient[:, BETAS] = state.betas
-    by_depth = 1 / (depth * _LOG_DISTANCE_STD)
-    gradient[:, -1] = far * by_depth
-    curvature = angles.new_zeros(len(angles), N_PARAMETERS, N_PARAMETERS)
-    curvature[:, _POSE, _POSE] = blocks.flatten(1, 2)
-    curvature[:, BETAS, BETAS] = torch.eye(10, dtype=angles.dtype, device=angles.device)
-    curvature[:, -1, -1] = by_depth.square()
-    return Quadratic(cost, gradient, curvature)

@@ -18,6 +18,7 @@ from amvur.hand.landmarks import HandState, LandmarkChain, landmarks, make_chain
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.hand.prior import make_prior
+from amvur.hand.skin_spheres import make_skin_spheres
 from amvur.image import check_image
 from amvur.inference.assemble import FittedHand, assemble
 from amvur.inference.calibration import hand_features, load_calibrations
@@ -36,6 +37,7 @@ from amvur.threads import one_thread
 
 _OUTLINE_ROUNDS = 2
 """The outline of a hand is looked for so often, each time near that of the last mesh."""
+_PARTING = FitSettings(max_steps=15, tolerance=0.01, initial_damping=1e-3)
 _NEAR_THE_OPTIMUM = FitSettings(max_steps=4, tolerance=0.05, initial_damping=1e-4)
 MANY_HANDS = 16
 """From here on a batch is worth several threads."""
@@ -74,6 +76,7 @@ class Reconstructor:
         self._mesh_model = HandModel(arrays, torch.float32).to(self.device)
         self._texturing = make_texturing(texture, self._mesh_model, uv_texture_px)
         self.prior = make_prior(self.model)
+        self.solid_prior = replace(self.prior, skin=make_skin_spheres(self.model))
         self.edges = EdgeSettings()
         self.trained = load_trained(checkpoint, self.device)
         if self.trained is not None and not self.trained.speaks_of(arrays):
@@ -173,9 +176,8 @@ class Reconstructor:
         result = best_of_starts(result, n_starts)
         joints = landmarks(without_offsets(chain), result.state)
         features = hand_features(detections, evidence, result, joints)
-        if image is not None:
-            left = [detection.side == "left" for detection in detections]
-            result = self._draw_to_outlines(chain, evidence, result, image, camera, left)
+        left = [detection.side == "left" for detection in detections]
+        result = self._settle(chain, evidence, result, image, camera, left)
         box_only = np.array([not detection.confidence.any() for detection in detections])
         inflation = self.calibrations.inflation(features, seen, box_only)
         factors = square_root_covariance(result.curvature, result.prior_curvature, torch.as_tensor(inflation))
@@ -201,26 +203,29 @@ class Reconstructor:
             for i, detection in enumerate(detections)
         ]
 
-    def _draw_to_outlines(
+    def _settle(
         self,
         chain: LandmarkChain,
         evidence: Evidence,
         result: FitResult,
-        image: RgbImage,
+        image: RgbImage | None,
         camera: Camera,
         left: list[bool],
     ) -> FitResult:
-        """Go on from the optimum of the landmarks with the outlines that the picture shows near by.
+        """Go on from the optimum of the landmarks: part fingers that enter each other, then look at outlines.
 
-        The curvature stays that of the landmarks: the outline says where a hand is, but not how sure that is,
-        for its errors are the model's, and neighbors share them.
+        Outlines are looked for in the picture, near those of the mesh. The curvature leaves them out: they
+        say where a hand is, but not how sure that is. Their errors are the model's, and neighbors share them.
         """
+        result = fit(chain, self.solid_prior, evidence, result.state, _PARTING)
+        if image is None:
+            return result
         for _ in range(_OUTLINE_ROUNDS):
             outline = see_outlines(image, self.model, result.state, camera.intrinsics, left, self.edges)
             result = fit(
-                chain, self.prior, replace(evidence, outline=outline), result.state, _NEAR_THE_OPTIMUM
+                chain, self.solid_prior, replace(evidence, outline=outline), result.state, _NEAR_THE_OPTIMUM
             )
-        return replace(result, curvature=quadratic(chain, self.prior, evidence, result.state).curvature)
+        return replace(result, curvature=quadratic(chain, self.solid_prior, evidence, result.state).curvature)
 
 
 def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarray, "N 4"] | None) -> None:

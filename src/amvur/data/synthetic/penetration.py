@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from amvur.data.synthetic.contact_layout import layout_contacts
 from amvur.geometry.rotations import axis_angle_to_matrix
+from amvur.hand.contact_layout import layout_contacts
 from amvur.hand.joints import BONE_JOINTS
 from amvur.hand.model import HandModel
+from amvur.hand.skin_spheres import ring_spheres
 from amvur.render import vertex_normals
 
 TOUCH_M = 0.0005
@@ -34,10 +35,7 @@ _PALM_SPACING_M = 0.01
 class ContactModel:
     """Spheres and palm points of a hand model, float64; `shape` and `pose` place them for a hand.
 
-    `ring` and `ring_weights` define S spheres by mesh vertices, `bone` carries them and
-    `flesh` is their radius over the mean one of the ring; `pairs` may collide
-    with each other and the spheres `probes` with the P points `palm` (mesh vertices), where `reach` allows.
-    `thenar` is the share of a point that moves with the thumb's base.
+    The fields are those of `amvur.hand.contact_layout.ContactLayout`, as tensors.
     """
 
     model: HandModel
@@ -86,7 +84,7 @@ def penetration_depth_mm(
     """
     contacts = contacts or make_contact_model(model)
     vertices = vertices.double()
-    centers, radii = _spheres(contacts, vertices)
+    centers, radii = ring_spheres(contacts.ring, contacts.ring_weights, contacts.flesh, vertices)
     normals = vertex_normals(vertices, model.faces)[:, contacts.palm]
     depth = overlaps(contacts, PlacedContacts(centers, radii, vertices[:, contacts.palm], normals))
     return 1000 * depth.amax(-1).clamp_min(0)
@@ -118,17 +116,6 @@ def _palm_overlaps(contacts: ContactModel, placed: PlacedContacts) -> Float[Tens
     beside = (offset.square().sum(-1) - height.square()).detach()
     # Far beside its nearest point a sphere hovers over no palm at all.
     return torch.where(beside < _PALM_SPACING_M**2, placed.radii[:, contacts.probes] - height, -1)
-
-
-def _spheres(
-    contacts: ContactModel, vertices: Float[Tensor, "B V 3"]
-) -> tuple[Float[Tensor, "B S 3"], Float[Tensor, "B S"]]:
-    """Return the spheres' centers and mean radii within their rings of vertices."""
-    ring = vertices[:, contacts.ring]
-    weights = contacts.ring_weights
-    centers = (weights[..., None] * ring).sum(2)
-    radii = contacts.flesh * (weights * (ring - centers[:, :, None]).norm(dim=-1)).sum(2)
-    return centers, radii
 
 
 def relax(
@@ -188,7 +175,7 @@ def _shape(
     joints = model.joint_template.double() + torch.einsum(
         "jcd,bd->bjc", model.joint_shapedirs.double(), betas
     )
-    centers, radii = _spheres(contacts, vertices)
+    centers, radii = ring_spheres(contacts.ring, contacts.ring_weights, contacts.flesh, vertices)
     normals = contacts.palm_normal.expand(len(betas), -1, -1)
     return PlacedContacts(centers, radii, vertices[:, contacts.palm], normals), joints
 

@@ -1,4 +1,4 @@
-"""Where spheres and palm points for the penetration test lie in a hand model: see `penetration.py`."""
+"""Where spheres that fill a hand model's fingers lie, and points of its palm: for what touches what."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ _THUMB: tuple[tuple[float | None, ...], ...] = ((0.75,), (0.0, 0.33, 0.67, 1.0),
 
 @dataclass(frozen=True)
 class ContactLayout:
-    """Index arrays and rest normals: the fields of `penetration.ContactModel`."""
+    """S spheres in fingers and thumb, P points of the palm of a hand model, and what may touch what.
+
+    `ring` and `ring_weights` define the spheres by mesh vertices, `bone` carries them and `flesh` is their
+    radius over the mean one of the ring; `pairs` may collide with each other and the Q spheres `probes` with
+    the points `palm` (vertices, with normals at rest), where `reach` allows. `thenar` is the share of a point
+    that moves with the thumb's base.
+    """
 
     ring: Int64[np.ndarray, "S m"]
     ring_weights: Float64[np.ndarray, "S m"]
