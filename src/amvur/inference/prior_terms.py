@@ -56,6 +56,9 @@ def contact_quadratic(skin: SkinSpheres, state: HandState) -> Quadratic:
     """Return the cost of skin that passes through skin: half of each overlap's square, in `_FLESH_STD_M`."""
     depth = overlaps(skin, state) - _TOUCH_M
     most = int((depth > 0).sum(-1).amax())
+    if not most:
+        zeros = depth.new_zeros(len(depth), N_PARAMETERS, N_PARAMETERS)
+        return Quadratic(zeros[:, 0, 0], zeros[:, 0], zeros)
     depth, chosen = depth.topk(most, dim=-1)
     entered = (depth > 0) / _FLESH_STD_M
     residual, rows = depth * entered, overlap_jacobian(skin, state, chosen) * entered[..., None]
