@@ -14,10 +14,11 @@ from told_network import STD, ToldNetwork, ToldSource, draw_hands
 
 from amvur.errors import InputError, OutputError
 from amvur.evaluation import export, prediction_files
-from amvur.evaluation.export import ExportSettings, Subject, export_predictions
+from amvur.evaluation.export import ExportSettings, export_predictions
 from amvur.evaluation.placement import fit_translation
 from amvur.evaluation.results import results_of
 from amvur.evaluation.scoring import ALIGNMENTS, gather_errors
+from amvur.evaluation.subjects import NetworkSubject
 from amvur.evaluation.table import table_of
 
 CPU = torch.device("cpu")
@@ -34,7 +35,7 @@ def small_parts(monkeypatch):
 
 
 def subject(hands, **options):
-    return Subject(ToldNetwork(hands, **options), CPU, {"weights": "abc"}, 40)
+    return NetworkSubject(ToldNetwork(hands, **options), CPU, {"weights": "abc"}, 40)
 
 
 def run(folder, hands, source=None, settings=None, **options):
@@ -91,10 +92,10 @@ def test_an_export_goes_on_behind_the_last_part(hands, tmp_path, monkeypatch):
     whole = [p.read_bytes() for p in sorted(run(tmp_path / "a", hands, noise=0.01).folder.glob("part*"))]
 
     class Broken(ToldSource):
-        def pictures(self, start, stop, size_px):
+        def pictures(self, start, stop, size_px, crop_scale):
             if start == 4:
                 raise KeyboardInterrupt
-            yield from super().pictures(start, stop, size_px)
+            yield from super().pictures(start, stop, size_px, crop_scale)
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "b", hands, Broken(hands), noise=0.01)
@@ -134,7 +135,7 @@ def test_another_configuration_is_refused(hands, tmp_path):
         with pytest.raises(OutputError, match=message) as told:
             run(tmp_path, hands, **changed)
         assert "Choose another --output, or remove" in str(told.value)
-    other = Subject(ToldNetwork(hands), CPU, {"weights": "abd"}, 40)
+    other = NetworkSubject(ToldNetwork(hands), CPU, {"weights": "abd"}, 40)
     with pytest.raises(OutputError, match=r"checkpoint.weights: there abc, now abd"):
         export_predictions(other, ToldSource(hands), tmp_path, ExportSettings())
     source = ToldSource(hands)
@@ -218,7 +219,7 @@ def test_mirrored_hands_are_forgiven_by_the_official_alignment_only(hands, tmp_p
             joints, vertices, flat = super().say(number)
             return joints * [-1, 1, 1], vertices * [-1, 1, 1], flat
 
-    mirrored = Subject(Mirrored(hands), CPU, {}, 40)
+    mirrored = NetworkSubject(Mirrored(hands), CPU, {}, 40)
     results = score(export_predictions(mirrored, ToldSource(hands), tmp_path, ExportSettings()))
     assert results["joints"]["procrustes"]["mean_mm"] < 0.01
     assert results["joints"]["procrustes_strict"]["mean_mm"] > 5
@@ -232,7 +233,7 @@ def test_meshes_of_another_hand_model_are_not_compared(hands, tmp_path):
             joints, vertices, flat = super().say(number)
             return joints, np.concatenate([vertices, vertices]), flat
 
-    finer = Subject(Finer(hands), CPU, {}, 80)
+    finer = NetworkSubject(Finer(hands), CPU, {}, 80)
     results = score(export_predictions(finer, ToldSource(hands), tmp_path, ExportSettings()))
     assert results["vertices"]["procrustes"] is None
     assert results["joints"]["procrustes"]["mean_mm"] < 1e-3

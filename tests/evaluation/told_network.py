@@ -61,7 +61,7 @@ class ToldSource:
     def identity(self):
         return {"hands": len(self.hands), "sha256": self.name}
 
-    def pictures(self, start, stop, size_px):
+    def pictures(self, start, stop, size_px, crop_scale):
         assert size_px == SIZE
         for number in range(start, stop):
             self.looked_at.append(number)

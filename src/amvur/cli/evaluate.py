@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,29 @@ def _score(folder: PredictionFolder, path: Path) -> dict[str, Any]:
 
 
 def _load_subject(options: Evaluate) -> Subject:
-    """Load the checkpoint (seconds)."""
+    """Load what is scored (seconds)."""
+    if not options.reconstruct:
+        return _load_network(options)
+    from amvur.evaluation.subjects import ReconstructionSubject
+    from amvur.inference.reconstructor import Reconstructor
+
+    assert options.checkpoint is not None
+    model = options.hand_model or "open"
+    network = None if options.checkpoint == "none" else _load_network(replace(options, hand_model=None))
+    reconstruct = Reconstructor(
+        hand_model=model, checkpoint=options.checkpoint, device=options.device, texture="sampled"
+    )
+    identity = {
+        "reconstruct": True,
+        "mediapipe": version("mediapipe"),
+        "network": None if network is None else network.identity,
+        "hand_model_sha256": reconstruct.model.arrays.sha256,
+    }
+    return ReconstructionSubject(reconstruct, identity, len(reconstruct.model.v_template))
+
+
+def _load_network(options: Evaluate) -> Subject:
+    """Load the checkpoint."""
     from amvur.evaluation.subjects import load_subject
     from amvur.inference.reconstructor import choose_device
     from amvur.pretrained import default_checkpoint

@@ -108,14 +108,16 @@ class Evaluate:
 
     A network: --checkpoint DIR --data synth-v1|FOLDER --output DIR. Predictions are exported first, then
     scored; the same command again goes on with an interrupted export or scores anew. Writes results.json
-    and prints a table.
+    and prints a table. With --reconstruct the hands are those of `amvur reconstruct`.
 
     A file: --protocol freihand|ho3d --predictions FILE --ground-truth DIR. Prints one JSON object with the
     official keys: mean errors in centimetres, areas and F-scores from 0 to 1.
     """
 
     checkpoint: str | None = None
-    """default, or a folder with trained weights."""
+    """default, or a folder with trained weights; with --reconstruct also none."""
+    reconstruct: bool = False
+    """Score what `amvur reconstruct` makes of hands in their boxes: detector, network and fit together."""
     data: Annotated[str | None, arg(metavar="synth-v1|FOLDER")] = None
     """synth-v1, or the folder of FreiHAND, HO3D v2 or v3, own labels, or of `amvur synthesize`."""
     split: str = "evaluation"
@@ -129,7 +131,7 @@ class Evaluate:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
     hand_model: str | None = None
-    """Path of the MANO file that the network was trained with, if it was moved since."""
+    """Path of the MANO file: to reconstruct with, or that the network was trained with, if it was moved."""
     joints_only: bool = False
     """Export and score no vertices."""
     cache: Annotated[Path | None, arg(metavar="DIR")] = None

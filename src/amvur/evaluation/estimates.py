@@ -1,4 +1,4 @@
-"""What a network says of pictures, brought to the camera's frame: the rows of a prediction file."""
+"""What is said of the hands in pictures, brought to the camera's frame: the rows of a prediction file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from amvur.evaluation.pictures import Picture
 from amvur.evaluation.placement import fit_translation
 from amvur.geometry.cameras import view_rotation
 from amvur.hand.joints import TIP_JOINTS
+from amvur.structures import HandReconstruction
 
 
 class EvaluatedNetwork(Protocol):
@@ -38,8 +39,8 @@ class Estimates:
     """Predictions for N samples beside the truth; metres, OpenCV's camera frame; NaN where unknown.
 
     `placed` says whether the place before the camera is known; otherwise the wrist is at the origin.
-    `R_view_camera` turns camera axes into the network's own (mirrored for left hands), along which
-    `joints_std` are stated; `vertices_std` are root mean squares over the three axes. Vertices (V = 0
+    `R_view_camera` turns camera axes into those along which `joints_std` are stated, a network's own
+    (mirrored for left hands); `vertices_std` are root mean squares over the three axes. Vertices (V = 0
     where they were not wanted) are stored in float32 like all else. `true_vertices` has its own V.
     """
 
@@ -86,14 +87,61 @@ def estimate(
     if not with_vertices:
         vertices, vertices_std = vertices[:, :0], vertices_std[:, :0]
     to_camera = turn @ np.stack([p.R_crop_camera for p in pictures])
-    truth = {name: _truth(pictures, name) for name in ("joints", "vertices")}
-    return Estimates(
+    return _beside_the_truth(
+        pictures,
         joints=_single(joints @ to_camera + shift[:, None]),
         joints_std=_single(joints_std),
         vertices=_single(vertices @ to_camera + shift[:, None]),
         vertices_std=_single(np.sqrt(np.square(vertices_std).mean(-1))),
         R_view_camera=_single(to_camera),
         placed=placed,
+    )
+
+
+def estimates_of_hands(
+    pictures: Sequence[Picture],
+    hands: Sequence[HandReconstruction],
+    with_vertices: bool = True,
+    tips: Sequence[int] | None = None,
+) -> Estimates:
+    """Return reconstructed hands, one a picture, each a right hand in the crop's camera.
+
+    Where the data set gives the wrist's place to everybody, hands are moved there; without a camera they
+    stand with the wrist at the origin. `tips` as of `estimate`.
+    """
+    joints, joints_std, vertices, vertices_std = (
+        np.stack([getattr(hand, name) for hand in hands]).astype(np.float64)
+        for name in ("joints", "joints_std", "vertices", "vertices_std")
+    )
+    if tips is not None:
+        joints[:, TIP_JOINTS], joints_std[:, TIP_JOINTS] = vertices[:, tips], vertices_std[:, tips]
+    if not with_vertices:
+        vertices, vertices_std = vertices[:, :0], vertices_std[:, :0]
+    to_camera = np.stack([p.R_crop_camera for p in pictures])
+    joints, vertices = joints @ to_camera, vertices @ to_camera
+    shift, placed = np.zeros((len(pictures), 3)), np.ones(len(pictures), dtype=bool)
+    for i, picture in enumerate(pictures):
+        if picture.root is not None:
+            shift[i] = picture.root - joints[i, 0]
+        elif picture.intrinsics is None:
+            shift[i], placed[i] = -joints[i, 0], False
+    return _beside_the_truth(
+        pictures,
+        joints=_single(joints + shift[:, None]),
+        joints_std=_single(np.repeat(joints_std[..., None], 3, axis=-1)),
+        vertices=_single(vertices + shift[:, None]),
+        vertices_std=_single(vertices_std),
+        R_view_camera=_single(to_camera),
+        placed=placed,
+    )
+
+
+def _beside_the_truth(pictures: Sequence[Picture], **said: np.ndarray) -> Estimates:
+    """Add what is known of the pictures to what was `said` of them."""
+    truth = {name: _truth(pictures, name) for name in ("joints", "vertices")}
+    with_vertices = said["vertices"].shape[1] > 0
+    return Estimates(
+        **said,
         true_joints=_single(truth["joints"]),
         true_vertices=_single(truth["vertices"] if with_vertices else np.zeros((len(pictures), 0, 3))),
         is_left=np.array([p.is_left for p in pictures]),

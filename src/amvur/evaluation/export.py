@@ -1,20 +1,18 @@
-"""The first loop: a network's predictions for a data set, streamed into a folder."""
+"""The first loop: predictions for a data set, streamed into a folder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import torch
-
-from amvur.evaluation.estimates import Estimates, EvaluatedNetwork, estimate, join
+from amvur.evaluation.estimates import Estimates, join
 from amvur.evaluation.files import VERTICES
-from amvur.evaluation.pictures import CROP_SCALE, Picture, PictureSource
+from amvur.evaluation.pictures import Picture, PictureSource
 from amvur.evaluation.prediction_files import PredictionFolder
 from amvur.hand.mano import TIP_VERTICES
 
@@ -22,14 +20,34 @@ PREDICTIONS = "predictions"
 """Name of the folder of predictions inside that of an evaluation."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is evaluated: a network on its device and what identifies it, in JSON's types."""
+class Subject(Protocol):
+    """What is evaluated: see `amvur.evaluation.subjects`.
 
-    network: EvaluatedNetwork
-    device: torch.device
-    identity: dict[str, Any]
-    num_vertices: int
+    `identity` is what tells it from others, in JSON's types; it wants crops of `crop_scale` times the joints'
+    box, `image_px` a side.
+    """
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What predictions follow from, in JSON's types."""
+
+    @property
+    def num_vertices(self) -> int:
+        """Vertices of its hand model."""
+
+    @property
+    def image_px(self) -> int:
+        """Side of the crops that it wants."""
+
+    @property
+    def crop_scale(self) -> float:
+        """How much of a photograph it wants, in units of the longer side of the joints' box."""
+
+    def estimate(
+        self, pictures: Sequence[Picture], with_vertices: bool, tips: Sequence[int] | None
+    ) -> Estimates:
+        """Return what it says of pictures; `tips` are vertices that take the place of fingertips."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,7 @@ def configuration_of(subject: Subject, source: PictureSource, settings: ExportSe
                 "data": {"name": source.name, **source.identity()},
                 "settings": {
                     "with_vertices": settings.with_vertices,
-                    "crop_scale": CROP_SCALE,
+                    "crop_scale": subject.crop_scale,
                     "tips": tips_of(subject, source),
                 },
             },
@@ -90,10 +108,10 @@ def export_predictions(
     tips = tips_of(subject, source)
     for part in missing:
         keys, rows = list[str](), list[Estimates]()
-        pictures = source.pictures(part.start, part.stop, int(subject.network.config.image_px))
+        pictures = source.pictures(part.start, part.stop, subject.image_px, subject.crop_scale)
         for batch in _batches(pictures, settings.batch_size):
             keys += [picture.key for picture in batch]
-            rows.append(estimate(subject.network, batch, subject.device, settings.with_vertices, tips))
+            rows.append(subject.estimate(batch, settings.with_vertices, tips))
             progress(len(batch))
         folder.write(part, keys, join(rows))
     return folder

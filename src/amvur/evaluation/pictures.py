@@ -1,4 +1,4 @@
-"""What an evaluated network looks at: square crops of right hands (left ones mirrored), and the truth."""
+"""What is evaluated looks at: square crops of right hands (left ones mirrored), and the truth beside them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from amvur.crop import CropTransform
+from amvur.data.real.checks import box_of_joints
 from amvur.data.samples import HandBatch
 from amvur.structures import RgbImage
 
@@ -24,7 +25,8 @@ class Picture:
 
     `intrinsics` (px of the crop) are of the crop's own camera, which sees the points `R_crop_camera @ X`
     (mirrored for a left hand); None where no camera is known. `root` is the wrist where the data set gives
-    it to everybody. Truth that is not known is None, numbers that are not known are NaN.
+    it to everybody, `box_xyxy_px` the box of the whole hand (px of the crop). Truth that is not known is
+    None, numbers that are not known are NaN.
     """
 
     key: str
@@ -34,6 +36,7 @@ class Picture:
     root: Float[np.ndarray, "3"] | None
     joints: Float[np.ndarray, "21 3"] | None
     vertices: Float[np.ndarray, "V 3"] | None
+    box_xyxy_px: Float[np.ndarray, "4"] | None = None
     is_left: bool = False
     occlusion: float = float("nan")
     skin_tone: float = float("nan")
@@ -58,8 +61,13 @@ class PictureSource(Protocol):
         """Return all that the samples depend on, in JSON's types."""
         ...
 
-    def pictures(self, start: int, stop: int, size_px: int) -> Iterator[Picture]:
-        """Yield samples start, ..., stop - 1 in crops of `size_px`."""
+    def pictures(
+        self, start: int, stop: int, size_px: int, crop_scale: float = CROP_SCALE
+    ) -> Iterator[Picture]:
+        """Yield samples start, ..., stop - 1 in crops of `size_px`.
+
+        Crops of photographs are `crop_scale` times the joints' box; synthetic pictures come whole.
+        """
         ...
 
 
@@ -68,10 +76,15 @@ def crop_picture(
     crop: CropTransform,
     key: str,
     intrinsics: Float[np.ndarray, "3 3"] | None,
+    *,
+    box_xyxy_px: Float[np.ndarray, "4"] | None = None,
     **known: Any,
 ) -> Picture:
-    """Cut a crop out of a picture; `known` are the other fields of `Picture`."""
+    """Cut a crop out of a picture; the box is in its pixels, `known` are the other fields of `Picture`."""
     camera = None if intrinsics is None else crop.crop_intrinsics(intrinsics)
+    if box_xyxy_px is not None:
+        corners = crop.apply_points(np.reshape(box_xyxy_px, (2, 2)))
+        known["box_xyxy_px"] = np.concatenate([corners.min(0), corners.max(0)])
     return Picture(key, crop.warp(image), camera, crop.R_crop_camera, is_left=crop.mirrored, **known)
 
 
@@ -89,6 +102,7 @@ def pictures_of(batch: HandBatch, size_px: int) -> Iterator[Picture]:
             CropTransform(width / 2, width / 2, float(width), size_px, mirrored=left),
             f"{int(batch.index[i]):09d}",
             intrinsics[i],
+            box_xyxy_px=box_of_joints(batch.joints_2d[i].double().numpy()),
             root=None,
             joints=joints[i],
             vertices=vertices[i],

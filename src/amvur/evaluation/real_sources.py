@@ -101,29 +101,32 @@ class RealSource:
         """Return all that the samples depend on."""
         return self._dataset.identity()
 
-    def pictures(self, start: int, stop: int, size_px: int) -> Iterator[Picture]:
+    def pictures(
+        self, start: int, stop: int, size_px: int, crop_scale: float = CROP_SCALE
+    ) -> Iterator[Picture]:
         """Read and yield samples start, ..., stop - 1; raises what reading a picture raises."""
         for number in range(start, stop):
             sample = self._dataset[number]
             yield crop_picture(
                 sample.load_image(),
-                crop_of_sample(sample, size_px),
+                crop_of_sample(sample, size_px, crop_scale),
                 sample.key,
                 _double(sample.intrinsics),
+                box_xyxy_px=np.asarray(sample.box_xyxy_px, dtype=np.float64),
                 root=_double(sample.root),
                 joints=_double(sample.joints),
                 vertices=_double(sample.vertices),
             )
 
 
-def crop_of_sample(sample: LabelledPhotograph, size_px: int) -> CropTransform:
-    """Return the square that shows a hand to the network, left hands mirrored.
+def crop_of_sample(sample: LabelledPhotograph, size_px: int, crop_scale: float = CROP_SCALE) -> CropTransform:
+    """Return the square that shows a hand, left hands mirrored.
 
-    `CROP_SCALE` times the longer side of the joints' box, of which the box of the whole hand is 1.1 times.
+    `crop_scale` times the longer side of the joints' box, of which the box of the whole hand is 1.1 times.
     Raises `InputError` for a box without extent.
     """
     x0, y0, x1, y1 = (float(value) for value in sample.box_xyxy_px)
-    side = CROP_SCALE / BOX_OVER_JOINTS * max(x1 - x0, y1 - y0)
+    side = crop_scale / BOX_OVER_JOINTS * max(x1 - x0, y1 - y0)
     if not side > 0:  # true for NaN
         raise InputError(
             f"{sample.key}: its box {[x0, y0, x1, y1]} has no extent. "

@@ -21,7 +21,7 @@ from amvur.data.synthetic.benchmark_set import (
 from amvur.data.synthetic.shard_reader import check_shards, read_manifest, read_shards
 from amvur.data.synthetic.shards import ShardPlan, write_shards
 from amvur.errors import InputError
-from amvur.evaluation.pictures import Picture, pictures_of
+from amvur.evaluation.pictures import CROP_SCALE, Picture, pictures_of
 
 _CHUNK = 20
 _OF_STORAGE = ("shard_size", "image_format")
@@ -46,7 +46,9 @@ class BenchmarkSource:
         """Return all that the pictures depend on."""
         return self._set.identity()
 
-    def pictures(self, start: int, stop: int, size_px: int) -> Iterator[Picture]:
+    def pictures(
+        self, start: int, stop: int, size_px: int, crop_scale: float = CROP_SCALE
+    ) -> Iterator[Picture]:
         """Render and yield samples start, ..., stop - 1."""
         for first in range(start, stop, _CHUNK):
             batch, _ = self._set.named_samples(range(first, min(first + _CHUNK, stop)))
@@ -88,7 +90,9 @@ class ShardSource:
         identity = {key: value for key, value in self._configuration.items() if key not in left_out}
         return identity if self._members is not None else {**identity, "count": self._count}
 
-    def pictures(self, start: int, stop: int, size_px: int) -> Iterator[Picture]:
+    def pictures(
+        self, start: int, stop: int, size_px: int, crop_scale: float = CROP_SCALE
+    ) -> Iterator[Picture]:
         """Read and yield samples start, ..., stop - 1; raises `InputError` for a sample of another set."""
         if self._next != start:
             self._waiting, self._next = islice(read_shards(self._folder, 1), start, None), start
