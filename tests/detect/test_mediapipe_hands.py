@@ -13,6 +13,7 @@ import pytest
 from drawn_hand import draw_hand
 from PIL import Image
 
+from amvur.detect import mediapipe_hands
 from amvur.detect.base import make_detector
 from amvur.detect.given import GivenBoxes
 from amvur.detect.mediapipe_hands import MediaPipeConfig, MediaPipeDetector
@@ -196,11 +197,30 @@ def test_the_hand_in_a_given_box_is_found_however_it_is_turned(detector, drawn, 
     assert forced.side == "right"
 
 
-def test_a_box_without_a_hand_gives_a_doubtful_one(detector):
-    image = np.full((200, 200, 3), 90, np.uint8)
-    (hand,) = detector.detect(image, boxes=np.array([[50.0, 50.0, 120.0, 150.0]]))
+def test_of_a_box_without_a_hand_the_box_is_all_that_is_told(detector):
+    image, box = np.full((200, 200, 3), 90, np.uint8), np.array([50.0, 50.0, 120.0, 150.0])
+    (hand,) = detector.detect(image, boxes=box[None], side="left")
     assert hand.score < 0.5
-    assert hand.confidence.max() < 1
+    assert hand.side == "left"
+    assert not hand.confidence.any()
+    np.testing.assert_array_equal(hand.box_xyxy_px, box)
+    assert (hand.joints_2d_px == [85, 100]).all()
+
+
+def test_a_hand_that_fills_too_little_of_a_box_counts_if_it_is_sure(detector, drawn, monkeypatch):
+    """Boxes may be loose; what doubtful landmarks make of a large box is rather some finger or a pattern."""
+    image, joints = drawn
+    low, high = joints.min(axis=0), joints.max(axis=0)
+    loose = np.concatenate([low - 0.8 * (high - low), high + 0.8 * (high - low)])[None]
+    (found,) = detector.detect(image, boxes=loose)
+    assert found.confidence.all()
+    monkeypatch.setattr(mediapipe_hands, "_SURE_IN_BOX", 2.0)
+    (bare,) = detector.detect(image, boxes=loose)
+    assert not bare.confidence.any()
+    assert bare.score == found.score
+    tight = np.concatenate([low, high])[None]
+    (whole,) = detector.detect(image, boxes=tight)
+    assert whole.confidence.all()
 
 
 def test_two_boxes_are_two_hands(detector, drawn):

@@ -37,8 +37,12 @@ def _nested(first: HandDetection, second: HandDetection) -> bool:
 
     Clasped hands overlap much too: a left and a right hand of similar size may share more.
     """
-    a, b = first.box_xyxy_px, second.box_xyxy_px
-    shared = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
-    areas = [float(np.prod(box[2:] - box[:2])) for box in (a, b)]
+    shared, *areas = box_areas(first.box_xyxy_px, second.box_xyxy_px)
     limit = 0.6 if first.side == second.side or max(areas) > 4 * min(areas) else 0.8
-    return bool(shared > limit * min(areas))
+    return shared > limit * min(areas)
+
+
+def box_areas(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> tuple[float, float, float]:
+    """Return the areas that two boxes share and have (square pixels)."""
+    shared = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
+    return float(shared), float(np.prod(a[2:] - a[:2])), float(np.prod(b[2:] - b[:2]))

@@ -34,9 +34,14 @@ class GivenBoxes:
             raise InputError("Without a detector the side of a hand is not known: give left or right.")
         hands = []
         for box in (check_box(box, image.shape) for box in boxes):
-            center = np.tile((box[:2] + box[2:]) / 2, (1, 21, 1))
-            hands.append(HandDetection(known, 1.0, box, center, np.zeros(21)))
+            hands.append(hand_in_box(box, known))
         return hands
+
+
+def hand_in_box(box_xyxy_px: Float[np.ndarray, "4"], side: Side, score: float = 1.0) -> HandDetection:
+    """Return a hand of which only the box is known: joints without confidence, at its centre."""
+    center = np.tile((box_xyxy_px[:2] + box_xyxy_px[2:]) / 2, (1, 21, 1))
+    return HandDetection(side, score, box_xyxy_px, center, np.zeros(21))
 
 
 class GivenJoints:

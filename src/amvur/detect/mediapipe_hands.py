@@ -22,8 +22,8 @@ from jaxtyping import Float
 
 from amvur.crop import CropTransform
 from amvur.detect.base import SideChoice, chosen_side
-from amvur.detect.duplicates import extent, same_joints, without_duplicates
-from amvur.detect.given import check_box
+from amvur.detect.duplicates import box_areas, extent, same_joints, without_duplicates
+from amvur.detect.given import check_box, hand_in_box
 from amvur.detect.landmarks import LANDMARK_OUTPUTS, Look, combine_looks, decode_landmarks, jitter
 from amvur.detect.model_files import extract_task, wheel_models
 from amvur.detect.networks import Network
@@ -47,6 +47,10 @@ _HESITANT_PALM = 0.1
 """The lowest palm score that is followed at all, once the better palms were."""
 _TILE_PALM = 0.5
 """The lowest score of a palm in a part of an image that is followed (MediaPipe's own default)."""
+_IN_BOX, _SURE_IN_BOX = 0.5, 0.9
+"""The lowest score of a hand in a user's box, and one that may fill little of it."""
+_FILLED = 0.25
+"""The least intersection over union of a hand's joints with a user's box."""
 _RETRY_SCORE = 0.75
 """The lowest score of a further hand, or one in a part of an image: more looks are more chances to err."""
 
@@ -109,8 +113,10 @@ class MediaPipeDetector:
         """Find the hands of one image, best score first; coordinates are the image's pixels.
 
         With `boxes` (x0, y0, x1, y1) one hand in each, upright or turned, however low its score: the user
-        knows better that there is one. Confidences fall with a score below one half. A `side` other than
-        "auto" overrides the network's. Raises `InputError` for boxes off the image.
+        knows better that there is one. Of a hand that the networks do not see there, or that would fill too
+        little of the box, the box is all that is told (confidences of 0). Other confidences fall with a score
+        below one half. A `side` other than "auto" overrides the network's. Raises `InputError` for boxes off
+        the image.
         """
         known, view = chosen_side(side), View(image)
         if boxes is None:
@@ -185,7 +191,8 @@ class MediaPipeDetector:
             for _ in range(2):
                 look = self._look(view, crop_of_landmarks(look.joints_2d_px))
                 best = max(best, look, key=lambda look: _claim(look, box))
-        return self._detect_at(view, crop_of_landmarks(best.joints_2d_px))
+        hand = self._detect_at(view, crop_of_landmarks(best.joints_2d_px))
+        return hand if _fills(hand, box) else hand_in_box(box, hand.side, hand.score)
 
     def _find_palms(self, view: View, windows: Iterable[CropTransform]) -> list[Palm]:
         """All palms that the first network sees in `windows`, however doubtful, with repetitions."""
@@ -242,6 +249,13 @@ def _inside(palm: Palm, hand: HandDetection) -> bool:
     """Whether a palm's centre lies in the box of a hand."""
     low, high = hand.box_xyxy_px[:2], hand.box_xyxy_px[2:]
     return bool(np.all((palm.center_px > low) & (palm.center_px < high)))
+
+
+def _fills(hand: HandDetection, box_xyxy_px: Float[np.ndarray, "4"]) -> bool:
+    """Whether a hand that was found can be the one that a user's box is drawn about, maybe loosely."""
+    shared, own, drawn = box_areas(hand.box_xyxy_px, box_xyxy_px)
+    filled = shared >= _FILLED * (own + drawn - shared)
+    return hand.score >= _IN_BOX and (filled or hand.score >= _SURE_IN_BOX)
 
 
 def _claim(look: Look, box_xyxy_px: Float[np.ndarray, "4"]) -> float:

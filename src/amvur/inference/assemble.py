@@ -124,10 +124,14 @@ def assemble(
 
 def _warnings(fitted: FittedHand, joints_std: Float[np.ndarray, "21"]) -> tuple[str, ...]:
     """Return what a user should know before trusting this hand."""
-    confidence = fitted.detection.confidence
-    if not confidence.any() and not fitted.by_network:
-        return ("Only a box was given, so the pose is a guess: use a detector or give joints.",)
-    found = []
+    confidence, found = fitted.detection.confidence, []
+    if not confidence.any():
+        asked = fitted.detection.score < 1  # a detector that saw no hand, or none that fills the box
+        told = "The detector sees no hand that fills the box" if asked else "Only a box was given"
+        if not fitted.by_network:
+            return (f"{told}, so the pose is a guess: use a detector or give joints.",)
+        if asked:
+            found.append(f"{told}: its pose is the network's word alone.")
     unseen = int((confidence < UNSEEN_CONFIDENCE).sum())
     if unseen and confidence.any():
         found.append(f"{unseen} of 21 joints were hardly seen (outside the picture, hidden or in doubt).")
