@@ -204,6 +204,10 @@ def _check_network(options: Evaluate) -> Path:
             f"To score a network: --checkpoint, --data and --output; {', '.join(told)}. "
             "To score a file: --protocol, --predictions and --ground-truth."
         )
+    if options.checkpoint == "none" and not options.reconstruct:
+        raise InputError(
+            "Without a network there is only --reconstruct to score: add it, or name a checkpoint."
+        )
     for name, low in (("limit", 1), ("batch_size", 1), ("workers", 0)):
         value = getattr(options, name)
         if value is not None and value < low:
