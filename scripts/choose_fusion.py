@@ -27,7 +27,7 @@ from amvur import load_image
 from amvur.geometry.procrustes import align_similarity
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import merge_runs
-from amvur.inference.network_evidence import FusionSettings
+from amvur.inference.network_view import FusionSettings
 from amvur.inference.reconstructor import Reconstructor
 
 SCALES_3D = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0)

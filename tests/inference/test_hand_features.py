@@ -13,7 +13,8 @@ from amvur.hand.landmarks import N_PARAMETERS, HandState
 from amvur.inference.calibration import FEATURES, calibration_from, hand_features
 from amvur.inference.evidence import collect_evidence
 from amvur.inference.fit import FitResult
-from amvur.inference.network_evidence import NetworkView, add_network
+from amvur.inference.network_evidence import add_network
+from amvur.inference.network_view import NetworkView
 
 JOINTS = true_mesh()[1]
 

@@ -9,7 +9,7 @@ from test_reconstructor import IMAGE, detect, true_mesh
 from torch.distributions import Normal
 from truth import INTRINSICS
 
-from amvur.inference.network_evidence import FusionSettings, look
+from amvur.inference.network_view import FusionSettings, look
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.trained import TrainedNetwork
 from amvur.structures import HandDetection

@@ -16,7 +16,8 @@ from amvur.geometry.cameras import mirror_intrinsics, view_rotation
 from amvur.hand.landmarks import N_PARAMETERS, landmarks, make_chain, without_offsets
 from amvur.inference.evidence import repeat, start_states
 from amvur.inference.fit import fit
-from amvur.inference.network_evidence import FusionSettings, add_network, crop_of, look
+from amvur.inference.network_evidence import add_network
+from amvur.inference.network_view import FusionSettings, crop_of, look
 from amvur.inference.objective import DEGREES_OF_FREEDOM, NetworkEvidence, quadratic
 from amvur.inference.posterior import aligned_std, draw_meshes
 from amvur.inference.reconstructor import Reconstructor

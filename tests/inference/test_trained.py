@@ -13,7 +13,7 @@ from amvur.checkpoint import save_checkpoint
 from amvur.errors import AmvurError
 from amvur.inference import trained
 from amvur.inference.calibration import load_calibrations
-from amvur.inference.network_evidence import FusionSettings
+from amvur.inference.network_view import FusionSettings
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.trained import load_trained
 from amvur.models.network import NetworkConfig, make_network

@@ -10,7 +10,7 @@ from torch.distributions import Normal
 from truth import INTRINSICS, project_numpy
 
 from amvur.geometry.cameras import view_rotation
-from amvur.inference.network_evidence import FusionSettings, crop_of
+from amvur.inference.network_view import FusionSettings, crop_of
 from amvur.inference.trained import TrainedNetwork
 
 

@@ -14,7 +14,7 @@ from amvur.detect.landmarks import LANDMARK_OUTPUTS
 from amvur.detect.networks import Network
 from amvur.detect.palms import crop_of_landmarks
 from amvur.errors import InputError, ModelFileError
-from amvur.inference.network_evidence import upright_crop
+from amvur.inference.network_view import upright_crop
 from amvur.models.landmark_backbone import LandmarkBackbone
 from amvur.models.landmark_trunk import LandmarkTrunk, _array, landmark_model
 from amvur.models.network import NetworkConfig, make_network

@@ -25,7 +25,8 @@ from amvur.inference.calibration import hand_features, load_calibrations
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start_states
 from amvur.inference.fit import FitResult, FitSettings, best_of_starts, fit
-from amvur.inference.network_evidence import NetworkView, add_network
+from amvur.inference.network_evidence import add_network
+from amvur.inference.network_view import NetworkView
 from amvur.inference.objective import Evidence, quadratic
 from amvur.inference.outline import see_outlines
 from amvur.inference.posterior import LaplacePosterior, square_root_covariance

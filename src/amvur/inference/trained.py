@@ -12,7 +12,7 @@ import torch
 from amvur.errors import AmvurError, InputError, ModelFileError
 from amvur.hand.model import HandModelArrays
 from amvur.inference.calibration import Calibration, calibration_from
-from amvur.inference.network_evidence import FusionSettings, JointNetwork, NetworkView, look
+from amvur.inference.network_view import FusionSettings, JointNetwork, NetworkView, look
 from amvur.pretrained import REMEDY, default_checkpoint, load_network
 from amvur.structures import HandDetection, RgbImage
 
@@ -33,7 +33,7 @@ class TrainedNetwork:
     source: str = ""
 
     def look(self, image: RgbImage, detections: Sequence[HandDetection]) -> list[NetworkView | None]:
-        """Return what the network says of every hand: see `amvur.inference.network_evidence.look`."""
+        """Return what the network says of every hand: see `amvur.inference.network_view.look`."""
         return look(self.network, image, detections, self.fusion, self.device)
 
     def speaks_of(self, arrays: HandModelArrays) -> bool:
