@@ -53,7 +53,8 @@ def _turned(hand: HandReconstruction, angle_deg: float) -> np.ndarray:
     middle = (vertices.max(0).values + vertices.min(0).values) / 2
     turn = axis_angle_to_matrix(torch.tensor([0.0, np.deg2rad(angle_deg), 0.0], dtype=torch.float64))
     moved = (vertices - middle) @ turn.T + torch.tensor([0.0, 0.0, 0.6])
-    focal = 2.4 * TILE
+    reach = float((vertices - middle).norm(dim=-1).max())
+    focal = 0.5 * TILE * (0.6 - reach) / reach  # whatever the turn, the hand fits
     camera = torch.tensor([[[focal, 0, TILE / 2], [0, focal, TILE / 2], [0, 0, 1.0]]])
     pixels, alpha = render_hand(
         moved[None].float(),
