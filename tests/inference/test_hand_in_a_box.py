@@ -79,3 +79,16 @@ def test_if_all_turns_lead_out_of_the_picture_the_box_alone_is_left(box):
     (guess,) = reconstruct(IMAGE, intrinsics=INTRINSICS, boxes=box[None], side="left")
     assert any("guess" in warning for warning in guess.warnings)
     assert ((guess.joints_2d.mean(0) > box[:2]) & (guess.joints_2d.mean(0) < box[2:])).all()
+
+
+def test_where_the_detector_sees_nothing_in_a_box_the_network_is_asked_and_that_is_told(box):
+    """Of a plain picture MediaPipe sees nothing; the side that it guesses may be wrong."""
+    plain = np.full_like(IMAGE, 90)
+    trained = TrainedNetwork(Straying(astray=[]), torch.device("cpu"), FusionSettings())
+    for network, told in ((trained, "network's word"), ("none", "pose is a guess")):
+        reconstruct = Reconstructor(device="cpu", checkpoint=network)
+        (hand,) = reconstruct(plain, intrinsics=INTRINSICS, boxes=box[None], side="left")
+        assert hand.side == "left"
+        assert any("sees no hand that fills the box" in w and told in w for w in hand.warnings)
+        middle = hand.joints_2d.mean(0)
+        assert ((middle > box[:2]) & (middle < box[2:])).all()

@@ -131,7 +131,7 @@ def _warnings(fitted: FittedHand, joints_std: Float[np.ndarray, "21"]) -> tuple[
         if not fitted.by_network:
             return (f"{told}, so the pose is a guess: use a detector or give joints.",)
         if asked:
-            found.append(f"{told}: its pose is the network's word alone.")
+            found.append(f"{told}: the pose is the network's word, the side a guess unless you gave it.")
     unseen = int((confidence < UNSEEN_CONFIDENCE).sum())
     if unseen and confidence.any():
         found.append(f"{unseen} of 21 joints were hardly seen (outside the picture, hidden or in doubt).")
