@@ -83,6 +83,25 @@ def test_from_folder_to_scores_and_submission(evaluate, mano, tmp_path, name):
         assert (found.joints[..., 2] > 0).all(), "before the camera"
 
 
+@pytest.mark.parametrize("name", ["freihand", "v3"])
+def test_reconstructed_hands_are_scored_and_submitted(evaluate, mano, tmp_path, name):
+    """Detector and fit of a user's MANO file, no network; HO3D's wrists are given."""
+    folder = tmp_path / "data"
+    write = write_freihand if name == "freihand" else write_ho3d
+    _, hands = write(folder, mano, *(() if name == "freihand" else (name,)), training=0)
+    shared = ("--checkpoint", "none", "--reconstruct", "--hand-model", mano, "--data", folder)
+    outputs = ("--output", tmp_path / "all", "--submission", tmp_path / "pred.zip", "--json")
+    code, told = evaluate.files(*shared, *outputs)
+    assert code == 0, told.err
+    results = json.loads(told.out)
+    assert (results["samples"], results["scored"]) == (3, 3)
+    assert results["vertices"]["procrustes"]["count"] == 3
+    found = read_predictions(tmp_path / "pred.zip", 3)
+    assert found.vertices.shape == (3, 778, 3)
+    if name == "v3":
+        np.testing.assert_allclose(found.joints[:, 0], [h.joints[0] * GL for h in hands], atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["freihand", "ho3d"])
 def test_withheld_truth_is_still_submitted(evaluate, mano, tmp_path, name):
     folder = tmp_path / "data"

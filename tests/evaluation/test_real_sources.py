@@ -160,6 +160,16 @@ def test_crops():
         crop_of_sample(Sample(box_xyxy_px=np.array([5.0, 5, 5, 5])), 64)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_box_is_told_in_the_crop(tmp_path, side):
+    """Of a hand 60 px wide and 100 high, mirrored or not, in a crop of twice its joints' box."""
+    source = RealSource(Photographs([Sample(side=side)]), tmp_path)
+    (picture,) = source.pictures(0, 1, 400, 2.0)
+    scale = 400 / (2.0 * 100 / 1.1)
+    half = np.array([30, 50]) * scale
+    np.testing.assert_allclose(picture.box_xyxy_px, np.concatenate([200 - half, 200 + half]))
+
+
 def test_only_the_evaluation_split_has_an_official_evaluation(tmp_path):
     photographs = Photographs([Sample()])
     (tmp_path / "evaluation.txt").write_text("S/0001\n")
