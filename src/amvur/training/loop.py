@@ -25,7 +25,7 @@ from amvur.training.loss_module import Labels, LossModule
 from amvur.training.optimization import AveragedNetwork, learning_rate, make_optimizer
 from amvur.training.pool import RANK_STRIDE, PoolConfig, SamplePool
 from amvur.training.randomness import make_generator, mixed_seed
-from amvur.training.run_options import Parts, Result, RunOptions, TrainingError, make_fabric
+from amvur.training.run_options import Parts, Result, RunOptions, TrainingError, leave_fabric, make_fabric
 from amvur.training.run_state import POOL, STATE, Progress, load_state, save_last, save_state
 from amvur.training.sources import Source
 from amvur.training.stopping import StopRequest, start_fork_server
@@ -168,10 +168,11 @@ class Trainer:
         )
 
     def close(self) -> None:
-        """Stop threads and workers, close the log."""
+        """Stop threads and workers, close the log, leave the other processes."""
         for part in (self.pool, self.log):
             if part is not None:
                 part.close()
+        leave_fabric(self.fabric)
 
     def _step(self, elapsed: float) -> tuple[float, dict[str, Tensor]]:
         """Make one step; where loss or gradient is not finite, weights stay as they are."""

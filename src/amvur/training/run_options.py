@@ -130,3 +130,9 @@ def make_fabric(run: RunOptions, config: TrainingConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def leave_fabric(fabric: Fabric) -> None:
+    """Leave the group of a run's processes: its threads sometimes abort a process that ends with them."""
+    if fabric.world_size > 1 and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
