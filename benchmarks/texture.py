@@ -128,7 +128,7 @@ def stratum_of(occlusion: float) -> str:
 
 
 def means(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: round(float(np.mean([row[name] for row in rows])), 3) for name in rows[0]}
+    return {name: round(float(np.nanmean([row[name] for row in rows])), 3) for name in rows[0]}
 
 
 def hands_in(paths: list[Path], every: int = 1) -> Iterable[tuple[Path, Case]]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from scipy import sparse
+from scipy.ndimage import distance_transform_edt
 from scipy.sparse.linalg import lsqr
 from skimage.metrics import structural_similarity
 
@@ -169,6 +170,9 @@ def load_baseline(folder: Path) -> GlobalColors:
     return network.eval()
 
 
+INSIDE_PX = 6
+
+
 @dataclass(frozen=True)
 class Canvas:
     """Where renderings are scored: the interpolation of a mesh at N pixels of skin, in a picture."""
@@ -188,14 +192,22 @@ class Canvas:
         return np.stack(solve, -1).clip(0, 1)
 
     def scores(self, colors: np.ndarray) -> dict[str, float]:
-        """PSNR (dB) and SSIM on the skin, and over the picture with everything else copied."""
+        """PSNR (dB) and SSIM on the skin, and over the picture with everything else copied.
+
+        "inside" are pixels more than `INSIDE_PX` from where the mesh (or the skin, where it is known) ends:
+        there a mesh that is some pixels off covers skin too. NaN where there is none.
+        """
         picture = self.image.copy()
         picture[self.rows, self.columns] = self.interpolation @ colors
         error = np.square(picture - self.image).mean(-1)
         _, similarity = structural_similarity(self.image, picture, channel_axis=-1, data_range=1.0, full=True)
         skin = (self.rows, self.columns)
+        covered = np.zeros(error.shape, dtype=bool)
+        covered[skin] = True
+        inside = error[distance_transform_edt(covered) > INSIDE_PX]
         return {
             "psnr": -10 * np.log10(max(error[skin].mean(), 1e-10)),
+            "psnr_inside": -10 * np.log10(max(inside.mean(), 1e-10)) if len(inside) else np.nan,
             "ssim": similarity.mean(-1)[skin].mean(),
             "psnr_whole": -10 * np.log10(max(error.mean(), 1e-10)),
             "ssim_whole": similarity.mean(),
