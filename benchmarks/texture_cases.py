@@ -171,6 +171,7 @@ def load_baseline(folder: Path) -> GlobalColors:
 
 
 INSIDE_PX = 6
+"""How far inside of a mesh's end a pixel surely shows skin."""
 
 
 @dataclass(frozen=True)

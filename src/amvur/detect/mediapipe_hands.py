@@ -47,8 +47,8 @@ _HESITANT_PALM = 0.1
 """The lowest palm score that is followed at all, once the better palms were."""
 _TILE_PALM = 0.5
 """The lowest score of a palm in a part of an image that is followed (MediaPipe's own default)."""
-_IN_BOX, _SURE_IN_BOX = 0.5, 0.9
-"""The lowest score of a hand in a user's box, and one that may fill little of it."""
+_SURE_IN_BOX = 0.9
+"""The lowest score of a hand that may fill little of a user's box."""
 _FILLED = 0.25
 """The least intersection over union of a hand's joints with a user's box."""
 _RETRY_SCORE = 0.75
@@ -192,7 +192,8 @@ class MediaPipeDetector:
                 look = self._look(view, crop_of_landmarks(look.joints_2d_px))
                 best = max(best, look, key=lambda look: _claim(look, box))
         hand = self._detect_at(view, crop_of_landmarks(best.joints_2d_px))
-        return hand if _fills(hand, box) else hand_in_box(box, hand.side, hand.score)
+        seen = hand.score >= self.config.threshold and _fills(hand, box)
+        return hand if seen else hand_in_box(box, hand.side, hand.score)
 
     def _find_palms(self, view: View, windows: Iterable[CropTransform]) -> list[Palm]:
         """All palms that the first network sees in `windows`, however doubtful, with repetitions."""
@@ -255,7 +256,7 @@ def _fills(hand: HandDetection, box_xyxy_px: Float[np.ndarray, "4"]) -> bool:
     """Whether a hand that was found can be the one that a user's box is drawn about, maybe loosely."""
     shared, own, drawn = box_areas(hand.box_xyxy_px, box_xyxy_px)
     filled = shared >= _FILLED * (own + drawn - shared)
-    return hand.score >= _IN_BOX and (filled or hand.score >= _SURE_IN_BOX)
+    return filled or hand.score >= _SURE_IN_BOX
 
 
 def _claim(look: Look, box_xyxy_px: Float[np.ndarray, "4"]) -> float:

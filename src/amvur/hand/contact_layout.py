@@ -15,9 +15,13 @@ _RING = 12
 # Radius over the ring's mean radius, set on exact depths: bent knuckles are wider than their rings at rest,
 # and the flesh between the fingers' bases gives way.
 _KNUCKLE, _WEB = 1.04, 0.98
-_CLEARANCE_M = 0.001
+CLEARANCE_M = 0.001
+"""What is nearer than this at rest may overlap."""
+TOUCH_M = 0.0005
+"""Overlap that counts as mere touching."""
+THENAR_BONE = 13
+"""The thumb's first bone, with which the ball of the thumb goes."""
 _PALM_POINTS = 160
-_THENAR_BONE = 13
 # Positions of the spheres along a bone, in bone lengths; None is the one that fills the finger's tip.
 _FINGER: tuple[tuple[float | None, ...], ...] = (
     (0.3, 0.55, 0.8, 1.0),
@@ -60,10 +64,10 @@ def layout_contacts(arrays: HandModelArrays) -> ContactLayout:
     pairs = _sphere_pairs(bone, centers, radii)
     palm, normals = _palm_points(arrays)
     # The proximal segments and the ball of the thumb belong to the palm's own outline.
-    probes = np.flatnonzero(~np.isin(bone, (1, 4, 7, 10, _THENAR_BONE, _THENAR_BONE + 1)))
-    blend = arrays.lbs_weights[palm][:, [0, _THENAR_BONE]]
+    probes = np.flatnonzero(~np.isin(bone, (1, 4, 7, 10, THENAR_BONE, THENAR_BONE + 1)))
+    blend = arrays.lbs_weights[palm][:, [0, THENAR_BONE]]
     thenar = blend[:, 1:] / np.maximum(blend.sum(1, keepdims=True), 1e-9)
-    reach = (bone[probes, None] < _THENAR_BONE) | (thenar.T < 0.3)
+    reach = (bone[probes, None] < THENAR_BONE) | (thenar.T < 0.3)
     return ContactLayout(ring, weights, bone, flesh, pairs, palm, normals, thenar, probes, reach)
 
 
@@ -75,7 +79,7 @@ def _sphere_rings(arrays: HandModelArrays) -> tuple[np.ndarray, np.ndarray, np.n
         finger = np.flatnonzero(owned > 0.6)
         if len(finger) < 2 * _RING:
             finger = np.argsort(-owned, kind="stable")[: 2 * _RING]
-        for segment, places in enumerate(_THUMB if first == _THENAR_BONE else _FINGER):
+        for segment, places in enumerate(_THUMB if first == THENAR_BONE else _FINGER):
             bone = first + segment
             start, end = arrays.joint_template[[BONE_JOINTS[bone], BONE_JOINTS[bone] + 1]]
             for place in places:
@@ -115,7 +119,7 @@ def _sphere_pairs(bone: np.ndarray, centers: np.ndarray, radii: np.ndarray) -> B
     finger, segment = (bone - 1) // 3, (bone - 1) % 3
     apart = (finger[:, None] != finger) | (np.abs(segment[:, None] - segment) == 2)
     gap = np.linalg.norm(centers[:, None] - centers, axis=-1) - radii[:, None] - radii
-    return np.triu(apart & (gap > _CLEARANCE_M), 1)
+    return np.triu(apart & (gap > CLEARANCE_M), 1)
 
 
 def _palm_points(arrays: HandModelArrays) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +130,7 @@ def _palm_points(arrays: HandModelArrays) -> tuple[np.ndarray, np.ndarray]:
     forward = joints[9] - joints[0]
     along = (arrays.v_template - joints[0]) @ forward / max(float(forward @ forward), 1e-12)
     facing = normals @ palm_normal(joints, arrays.side) > -0.3
-    candidates = np.flatnonzero(np.isin(owner, (0, _THENAR_BONE)) & facing & (along > 0.05))
+    candidates = np.flatnonzero(np.isin(owner, (0, THENAR_BONE)) & facing & (along > 0.05))
     if not len(candidates):
         candidates = np.flatnonzero(owner == owner[0])
     positions = arrays.v_template[candidates]

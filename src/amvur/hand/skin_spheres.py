@@ -8,13 +8,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from amvur.hand.contact_layout import ContactLayout, layout_contacts
+from amvur.hand.contact_layout import CLEARANCE_M, THENAR_BONE, ContactLayout, layout_contacts
 from amvur.hand.landmarks import BETAS, HandState, LandmarkChain, make_chain
 from amvur.hand.model import HandModel
 from amvur.hand.surface import SurfacePoints, place_surface, surface_and_jacobian
 
 _PALM_RADIUS_M = 0.008
-_CLEARANCE_M = 0.001
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,7 @@ def make_skin_spheres(model: HandModel) -> SkinSpheres:
     stretch = (outward[..., None] * (model.shapedirs[ring] - dirs[:, None])).sum(2)
     carried = torch.zeros(len(bone) + len(palm), len(model.parents)).to(weights)
     carried[torch.arange(len(bone)), bone] = 1
-    # the ball of the thumb goes with its first bone (13) by a share
-    carried[len(bone) :, (0, 13)] = torch.cat([1 - thenar, thenar], 1)
+    carried[len(bone) :, (0, THENAR_BONE)] = torch.cat([1 - thenar, thenar], 1)
     rest = torch.cat([centers[0], model.v_template[palm] - _PALM_RADIUS_M * normals])
     radii = torch.cat([radii[0], torch.full_like(thenar[:, 0], _PALM_RADIUS_M)])
     rest_dirs = torch.cat([dirs, model.shapedirs[palm]])
@@ -86,7 +84,7 @@ def _pairs(
     probe, point = torch.from_numpy(layout.reach).nonzero().unbind(1)
     palm = torch.stack([torch.from_numpy(layout.probes)[probe], len(layout.bone) + point], 1).to(rest.device)
     gap = (rest[palm[:, 0]] - rest[palm[:, 1]]).norm(dim=-1) - radii[palm].sum(1)
-    return torch.cat([fingers.to(rest.device), palm[gap > _CLEARANCE_M]])
+    return torch.cat([fingers.to(rest.device), palm[gap > CLEARANCE_M]])
 
 
 def overlaps(spheres: SkinSpheres, state: HandState) -> Float[Tensor, "B K"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from amvur.geometry.rotations import inverse_right_jacobian, matrix_to_axis_angle
+from amvur.hand.contact_layout import TOUCH_M
 from amvur.hand.landmarks import BETAS, N_PARAMETERS, HandState
 from amvur.hand.prior import HandPrior
 from amvur.hand.skin_spheres import SkinSpheres, overlap_jacobian, overlaps
@@ -14,10 +15,8 @@ _POSE = slice(3, 48)
 _NEAR_M = 1e-3
 _USUAL_DISTANCE_M = 0.5
 _LOG_DISTANCE_STD = 1.0
-_TOUCH_M = 0.0005
-"""Overlap of spheres that is mere touching."""
 _FLESH_STD_M = 0.002
-"""How far flesh gives way beyond that."""
+"""How far flesh gives way beyond mere touching."""
 
 
 def prior_quadratic(prior: HandPrior, state: HandState) -> Quadratic:
@@ -54,7 +53,7 @@ def prior_quadratic(prior: HandPrior, state: HandState) -> Quadratic:
 
 def contact_quadratic(skin: SkinSpheres, state: HandState) -> Quadratic:
     """Return the cost of skin that passes through skin: half of each overlap's square, in `_FLESH_STD_M`."""
-    depth = overlaps(skin, state) - _TOUCH_M
+    depth = overlaps(skin, state) - TOUCH_M
     most = int((depth > 0).sum(-1).amax())
     if not most:
         zeros = depth.new_zeros(len(depth), N_PARAMETERS, N_PARAMETERS)

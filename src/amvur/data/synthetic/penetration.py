@@ -17,14 +17,12 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from amvur.geometry.rotations import axis_angle_to_matrix
-from amvur.hand.contact_layout import layout_contacts
+from amvur.hand.contact_layout import TOUCH_M, layout_contacts
 from amvur.hand.joints import BONE_JOINTS
 from amvur.hand.model import HandModel
 from amvur.hand.skin_spheres import ring_spheres
 from amvur.render import vertex_normals
 
-TOUCH_M = 0.0005
-"""Overlap that counts as mere touching and is not pushed apart."""
 STEPS = 30
 _FINGER_FLEXION = 0.25
 _MAX_TURN_RAD = 0.2
