@@ -1,6 +1,6 @@
 """What comes after the fit to landmarks, and what it brings on synthetic pictures; prints JSON.
 
-    python benchmarks/refinement.py [--count 320] [--seed 772]
+    python benchmarks/refinement.py [--count 320] [--seed 772] [--checkpoint DIR]
 
 Every picture's hand is fitted to landmarks alone, then with fingers that may not enter each other, then to
 its outline too: joints and vertices after alignment (mm), vertices in the picture (median over the hand, %
@@ -61,9 +61,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=320)
     parser.add_argument("--seed", type=int, default=772)
+    parser.add_argument("--checkpoint", default="default")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    reconstructor, boxes = Reconstructor(), GivenBoxes()
+    reconstructor, boxes = Reconstructor(checkpoint=args.checkpoint), GivenBoxes()
     contacts = make_contact_model(reconstructor.model)
     scores = {"detector": Scores(), "box": Scores()}
     for pictures in SyntheticHands(args.seed, size_px=SIZE_PX).batches(count=args.count, batch_size=16):

@@ -13,8 +13,8 @@ Two thirds of the renders are used; coverage is reported on the others. Writes
 calibrates the estimate from detector and network together on as many such renders and synthetic pictures
 (harder: with objects, and of a seed that no training uses), and writes "network" in the section "calibration"
 of the checkpoint's `config.json`. `--scale-3d` and `--scale-2d` (inf: none of the network's 2D) set its
-section "fusion" first. With `--box-only` the network gets boxes in place of detections, on synthetic pictures
-alone: boxes of the true joints, sides 10 % longer, moved and scaled by a few percent. That is for hands
+section "fusion" first. With `--box-only` the network gets boxes in place of detections, on the same two kinds
+of pictures: boxes of the true joints, sides 10 % longer, moved and scaled by a few percent. That is for hands
 without detected joints: "box" in that section.
 """
 
@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rendered_hands import observe
+from rendered_hands import observe, project
 from scipy.optimize import brentq
 from scipy.stats import spearmanr
 from torch import Tensor
@@ -76,12 +76,10 @@ def main() -> None:
         detector = "none" if args.box_only else "mediapipe"
         reconstructor = Reconstructor(detector=detector, checkpoint=str(args.checkpoint))
         fusion = choose_scales(reconstructor, args.scale_3d, args.scale_2d)
-    if args.box_only:
-        cases = synthetic_cases(reconstructor, args.seed, args.count, boxes_of)
-    else:
-        cases = rendered_cases(reconstructor, range(args.seed, args.seed + args.count))
-        if args.checkpoint is not None:
-            cases += synthetic_cases(reconstructor, args.seed, args.count, detections_of)
+    find = boxes_of if args.box_only else detections_of
+    cases = rendered_cases(reconstructor, range(args.seed, args.seed + args.count), args.box_only)
+    if args.checkpoint is not None:
+        cases += synthetic_cases(reconstructor, args.seed, args.count, find)
     error, features, table = measure(reconstructor, cases)
     held_out = torch.arange(len(error)) % 3 == 0
     calibration = fit_calibration(error[~held_out], features[~held_out], table[~held_out])
@@ -131,12 +129,21 @@ def fusion_with(fusion: FusionSettings, scale_3d: float | None, scale_2d: float 
     return replace(fusion, network_scale_2d=scale_2d, joints_2d_beside_detector=True)
 
 
-def rendered_cases(reconstructor: Reconstructor, seeds: range) -> list[Case]:
-    """Find rendered hands as photographs' hands are found, and let the network, if any, look at them."""
+def rendered_cases(reconstructor: Reconstructor, seeds: range, boxes: bool = False) -> list[Case]:
+    """Find rendered hands as photographs' hands are found, and let the network, if any, look at them.
+
+    With `boxes` the detector's word is dropped, and a box drawn about the joints.
+    """
     trained, cases = reconstructor.trained, []
+    generator = np.random.default_rng(seeds.start)
     for o in observe(seeds, pictures=True):
-        view = None if trained is None else trained.look(o.rendered.image, [o.detection])[0]
-        cases.append(Case(o.rendered.image, o.detection, o.rendered.mesh.joints[0], view))
+        image, joints, found = o.rendered.image, o.rendered.mesh.joints[0], [o.detection]
+        if boxes:
+            places = project(joints.numpy(), o.rendered.intrinsics)
+            found = boxes_of(reconstructor, image, "right", places, generator)
+        for detection in found:
+            view = None if trained is None else trained.look(image, [detection])[0]
+            cases.append(Case(image, detection, joints, view))
     return cases
 
 

@@ -45,7 +45,7 @@ def main() -> None:
     for name, parts in found.items():
         flat, aligned, rooted = torch.cat(parts).unbind(-1)
         print(
-            f"{name:24s} lost {(flat > 0.3).float().mean():6.1%}  PA {1000 * aligned.mean():.2f} mm  "
+            f"{name:30s} lost {(flat > 0.3).float().mean():6.1%}  PA {1000 * aligned.mean():.2f} mm  "
             f"wrist on wrist {1000 * rooted.mean():.1f} mm"
         )
 
@@ -77,17 +77,20 @@ def chosen(looks: list[Prediction], errors: torch.Tensor, boxes: torch.Tensor) -
     frames = four_turns(count, first.loc.device)
     up = palm_vectors(first.loc)
     lying = (frames[:, 1, :2] * up).sum(-1) / up.norm(dim=-1)  # y of a crop points down
-    stated = [x.scale.mean((1, 2)).view(count, 4) for x in (looks[0].prior_joints_2d, last)]
+    sights = (looks[0].prior_joints_2d, last, looks[-1].joints)
+    stated = [x.scale.mean((1, 2)).view(count, 4) for x in sights]
     moved = (last.loc - before.loc).norm(dim=-1).mean(-1).view(count, 4)
     overlap = box_overlap(last.loc.view(count, 4, 21, 2), boxes[:, None].expand(-1, 4, -1))
     return {
         "surest at first": stated[0].argmin(1),
         "most upright at first": lying.view(count, 4).argmin(1),
-        "surest in the end": stated[1].argmin(1),
+        "surest of places in the end": stated[1].argmin(1),
+        "surest of joints in the end": stated[2].argmin(1),
         "settled": moved.argmin(1),
-        "sure in the end, settled": ((moved + 0.01) * stated[1]).argmin(1),
-        "surest unless it strays": likeliest_turn(stated[0], moved),
-        "... or misses its box": likeliest_turn(stated[0], moved, overlap),
+        "sure at first, settled": likeliest_turn(stated[0], moved),
+        "... and fills its box": likeliest_turn(stated[0], moved, overlap),
+        "sure in the end, settled": likeliest_turn(stated[2], moved),
+        "... and fills its box (taken)": likeliest_turn(stated[2], moved, overlap),
         "best (by the truth)": errors[..., 0].argmin(1),
     }
 

@@ -105,10 +105,14 @@ class Stored:
 
 
 def open_data(args: argparse.Namespace) -> tuple[Stored, Stored]:
-    """Return training and held-out data: the first two shards' pictures are held out, in every view."""
+    """Return training and held-out data: the first two shards' pictures are held out, in every view.
+
+    Training data begin with `first_shard`.
+    """
     kept = ("middle",) if args.tuned else ("pooled", "neck")
     paths = sorted((args.work / folder_of(args)).glob("*.safetensors"))
-    data = Stored([p for p in paths if int(p.stem.split("_")[0]) > 1][: args.shards], kept)
+    first = max(2, args.first_shard)
+    data = Stored([p for p in paths if int(p.stem.split("_")[0]) >= first][: args.shards], kept)
     held_out = Stored([p for p in paths if p.stem in ("00000_0", "00001_0")], kept)
     print(f"{len(data)} views, {len(held_out)} held out", flush=True)
     return data, held_out

@@ -15,6 +15,7 @@ before it (`features --tuned`): better on synthetic hands, worse on photographs 
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from amvur.checkpoint import load_checkpoint, save_checkpoint
 from amvur.geometry.procrustes import align_similarity
+from amvur.hand.model import HandModel
 from amvur.models.amvur import AmvurHead
 from amvur.models.features import Features
 from amvur.models.landmark_backbone import LANDMARK_BACKBONE, TUNED_BACKBONE, LandmarkBackbone
@@ -79,10 +81,15 @@ def open_network(args: argparse.Namespace) -> HandNetwork:
     torch.manual_seed(args.seed)
     backbone = TUNED_BACKBONE if args.tuned else LANDMARK_BACKBONE
     base = "template" if args.setting == "amvur" else "prior"  # alone, it knows of no other hand
-    network = make_network(replace(NETWORK, setting=args.setting, backbone=backbone, amvur_base=base))
-    if args.start is not None:
-        missing = network.load_state_dict(load_checkpoint(args.start).state, strict=False)
+    prior_net = replace(NETWORK.prior_net, dropout=args.dropout)
+    network = make_network(
+        replace(NETWORK, setting=args.setting, backbone=backbone, amvur_base=base, prior_net=prior_net)
+    )
+    if args.start:
+        missing = network.load_state_dict(start_weights(args.start, args.shares), strict=False)
         print("new:", len(missing.missing_keys), "unused:", len(missing.unexpected_keys))
+    if args.setting == "prior":
+        network.hand = thinned(network.hand)
     if args.learns != "all":
         assert isinstance(network.amvur, AmvurHead), "a prior-net has no head"
         network.requires_grad_(False)
@@ -90,6 +97,41 @@ def open_network(args: argparse.Namespace) -> HandNetwork:
         network.amvur.requires_grad_(True)
         network.amvur.mean.requires_grad_(args.learns == "head")  # at first its offsets are 0
     return network
+
+
+def start_weights(folders: list[Path], shares: list[float] | None) -> dict[str, Tensor]:
+    """Return the weighted mean (None: all alike) of checkpoints; what only some hold, of their first."""
+    states = [load_checkpoint(folder).state for folder in folders]
+    shares = shares or [1 / len(states)] * len(states)
+    if len(shares) != len(states) or abs(sum(shares) - 1) > 1e-6:
+        raise SystemExit(f"--shares wants {len(states)} numbers with the sum 1, found {shares}.")
+    mean: dict[str, Tensor] = {}
+    for name in {name for state in states for name in state}:
+        values = [state.get(name) for state in states]
+        known = [value for value in values if value is not None]
+        alike = len(known) == len(states) and known[0].is_floating_point()
+        mean[name] = (
+            torch.stack([w * v for w, v in zip(shares, known, strict=True)]).sum(0) if alike else known[0]
+        )
+    return mean
+
+
+def thinned(hand: HandModel, others: int = 150) -> HandModel:
+    """Return the hand with the vertices that make the joints and some others: a step takes half the time.
+
+    Joints are the same, a mean over vertices stands for that over all.
+    """
+    used = (hand.joint_regressor != 0).any(0)
+    used[hand.tip_vertices] = True
+    rest = (~used).nonzero()[:, 0]
+    chosen = torch.randperm(len(rest), generator=torch.Generator().manual_seed(0))[:others]
+    rows = torch.cat([used.nonzero()[:, 0], rest[chosen]]).sort().values
+    thin = copy.deepcopy(hand)
+    for name in ("v_template", "shapedirs", "posedirs", "lbs_weights"):
+        setattr(thin, name, getattr(hand, name)[rows].contiguous())
+    thin.joint_regressor = hand.joint_regressor[:, rows].contiguous()
+    thin.tip_vertices = torch.searchsorted(rows, hand.tip_vertices)
+    return thin
 
 
 def objective_of(args: argparse.Namespace, network: HandNetwork) -> Objective:
@@ -159,7 +201,7 @@ def report(
         "batch": args.batch,
         "minutes": round(seconds / 60, 1),
         "weak": args.weak,
-        "started_from": None if args.start is None else args.start.name,
+        "started_from": [folder.name for folder in args.start],
         "held_out_pa_mpjpe_mm": round(own, 3),
         "amvur": version("amvur"),
     }
@@ -187,7 +229,14 @@ def main() -> None:
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("runs/shipped"))
-    parser.add_argument("--start", type=Path, help="checkpoint to begin with, of any setting")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="checkpoints to begin with, of any setting; the mean of several",
+    )
+    parser.add_argument("--shares", type=float, nargs="*", help="of the mean of several checkpoints")
     parser.add_argument("--tuned", action="store_true", help="the last third of the backbone learns too")
     parser.add_argument(
         "--trunk-rate", type=float, default=0.2, help="of a tuned backbone, in units of --rate"
@@ -200,10 +249,17 @@ def main() -> None:
         default="all",
         help="with --start: all, the AMVUR head beside a fixed prior-net, or only its standard deviations",
     )
+    parser.add_argument("--dropout", type=float, default=0.0, help="of the prior-net's hidden layers")
     parser.add_argument("--weak", action="store_true", help="learn from 2D joints alone")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--shards", type=int, default=1_000_000, help="use at most so many feature files")
+    parser.add_argument(
+        "--first-shard",
+        type=int,
+        default=2,
+        help="learn from this shard of pictures on: scales from such as the prior-net did not learn from",
+    )
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -33,26 +33,24 @@ def seen_by(network, hand):
 class Straying:
     """A network of upright hands that is surest of joints far off in the turns named, sees others in place."""
 
-    def __init__(self, astray, shift=40.0, std=0.01):
+    def __init__(self, astray, shift=40.0, std_m=0.001):
         self.config = SimpleNamespace(image_px=64, crop="upright")
-        self.astray, self.shift, self.std, self.asked = astray, shift, std, []
+        self.astray, self.shift, self.std_m, self.asked = astray, shift, std_m, []
 
     def __call__(self, images):
-        first = not self.asked
-        self.asked.append(len(images))
+        first, count = not self.asked, len(images)
+        self.asked.append(count)
         hand = 0.4 * torch.rand(21, 2, generator=torch.Generator().manual_seed(0)) - 0.2
         hand[0] = torch.tensor([0.0, 0.7])
-        flat, std = hand.repeat(len(images), 1, 1), torch.full((len(images), 21, 2), 0.1)
-        if first:
-            for turn in self.astray:
-                flat[turn] += self.shift
-                std[turn] = self.std
-        solid = torch.rand(len(images), 21, 3, generator=torch.Generator().manual_seed(1)) / 10
+        flat, solid_std = hand.repeat(count, 1, 1), torch.full((count, 21, 3), 0.01)
+        for turn in self.astray if count == 4 else ():
+            flat[turn] += self.shift * first
+            solid_std[turn] = self.std_m
+        solid = torch.rand(count, 21, 3, generator=torch.Generator().manual_seed(1)) / 10
         return SimpleNamespace(
-            joints=Normal(solid, torch.full_like(solid, 0.01), validate_args=False),
-            # a head's own scale, which does not choose the turn, says the contrary
-            joints_2d=Normal(flat, 0.01 / std, validate_args=False),
-            prior_joints_2d=Normal(flat, std, validate_args=False),
+            joints=Normal(solid, solid_std, validate_args=False),
+            # what is said of places in the picture, which does not choose the turn, is the contrary
+            joints_2d=Normal(flat, 1e-3 / solid_std[..., :2], validate_args=False),
         )
 
 
@@ -65,9 +63,9 @@ def test_a_turn_that_leads_out_of_the_picture_is_given_up(box):
 
 def test_of_turns_that_are_about_as_sure_one_that_fills_the_box_is_taken(box):
     middle = (box[:2] + box[2:]) / 2
-    inside = seen_by(Straying([1], 0.9, 0.09), bare(box))
+    inside = seen_by(Straying([1], 0.9, 0.009), bare(box))
     assert np.abs(inside.joints_2d_px.mean(0) - middle).max() < 0.3 * (box[2:] - box[:2]).max()
-    beside = seen_by(Straying([1], 0.9, 0.001), bare(box))
+    beside = seen_by(Straying([1], 0.9, 0.0001), bare(box))
     assert np.abs(beside.joints_2d_px.mean(0) - middle).max() > 0.3 * (box[2:] - box[:2]).max()
 
 

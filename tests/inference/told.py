@@ -41,11 +41,9 @@ class ToldNetwork:
             torch.as_tensor(np.stack(x)).float() for x in zip(*self.answers[: len(images)], strict=True)
         )
         assert len(relative) == len(images)
-        joints_2d = Normal(flat, std[:, None, None].expand_as(flat), validate_args=False)
         return SimpleNamespace(
             joints=Normal(relative, torch.full_like(relative, self.std_m), validate_args=False),
-            joints_2d=joints_2d,
-            prior_joints_2d=joints_2d,
+            joints_2d=Normal(flat, std[:, None, None].expand_as(flat), validate_args=False),
         )
 
     def trained(self, **settings):

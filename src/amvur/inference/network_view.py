@@ -60,8 +60,7 @@ class JointNetwork(Protocol):
     """A network as used here: `amvur.models.network.HandNetwork`, or something like it in tests.
 
     Called with (B,3,S,S) float32 RGB in [0, 1]; the result's `joints` is a Normal over (B,21,3) metres
-    (wrist at 0, view axes), its `joints_2d` one over (B,21,2) crop units (-1 to 1 over the crop), and
-    `prior_joints_2d` the same by the prior-net alone.
+    (wrist at 0, view axes), its `joints_2d` one over (B,21,2) crop units (-1 to 1 over the crop).
     """
 
     config: Any
@@ -168,16 +167,12 @@ def look(
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the network says of one crop: in axes of the picture (mirrored if the crop is), m and px.
-
-    `prior_std_px` is the prior-net's standard deviation of the 2D joints, on average.
-    """
+    """What the network says of one crop: in axes of the picture (mirrored if the crop is), m and px."""
 
     relative_m: Float[np.ndarray, "21 3"]
     relative_std_m: Float[np.ndarray, "21 3"]
     joints_px: Float[np.ndarray, "21 2"]
     joints_std_px: Float[np.ndarray, "21 2"]
-    prior_std_px: float
 
 
 def _answers(
@@ -189,7 +184,6 @@ def _answers(
         prediction = network(batch.permute(0, 3, 1, 2).float() / 255)
     relative, relative_std = _numbers(prediction.joints)
     flat, flat_std = _numbers(prediction.joints_2d)
-    prior_std = _numbers(prediction.prior_joints_2d)[1]
     answers = []
     for i, crop in enumerate(crops):
         turn = np.eye(3)
@@ -202,7 +196,6 @@ def _answers(
                 np.sqrt(least**2 @ turn**2),
                 _in_picture(crop, flat[i], image.shape[1]),
                 np.sqrt(pixels_std**2 @ turn[:2, :2] ** 2),
-                float(prior_std[i].mean()) * crop.side_px / 2,
             )
         )
     return answers
@@ -232,7 +225,7 @@ def _follow(
     width, half = image.shape[1], square.side_px / 2
     crops = [replace(square, rotation_rad=turn * math.pi / 2) for turn in range(4)]
     joints, moved, stated = np.zeros((4, 21, 2)), np.zeros(4), np.zeros(4)
-    for step in range(3):
+    for _ in range(3):
         inside = [i for i, crop in enumerate(crops) if crop.touches(image.shape)]
         stated[[i for i in range(4) if i not in inside]] = np.inf  # followed out of the picture: lost
         if not inside:
@@ -241,8 +234,7 @@ def _follow(
         for i, answer in zip(inside, answers, strict=True):
             before, joints[i] = joints[i].copy(), _unmirrored(answer.joints_px, square, width)
             moved[i] = np.linalg.norm(joints[i] - before, axis=-1).mean() / half
-            if step == 0:
-                stated[i] = answer.prior_std_px / half
+            stated[i] = answer.relative_std_m.mean()
             crops[i] = upright_crop(joints[i], square.size_px, square.mirrored)
     overlap = None if box is None else box_overlap(torch.as_tensor(joints), box.expand(4, 4))[None]
     best = likeliest_turn(torch.as_tensor(stated)[None], torch.as_tensor(moved)[None], overlap)

@@ -62,7 +62,7 @@ def predict_upright(
     looks = follow_turns(network, images, rounds)
     places, count = [look.joints_2d.loc for look in looks], len(images)
     moved = (places[-1] - places[-2]).norm(dim=-1).mean(-1).view(count, 4)
-    stated = looks[0].prior_joints_2d.scale.mean((1, 2)).view(count, 4)
+    stated = looks[-1].joints.scale.mean((1, 2)).view(count, 4)
     best = likeliest_turn(stated, moved) + 4 * torch.arange(count, device=images.device)
     return look_through(network, images, upright_frames(places[-1][best]))
 
@@ -91,10 +91,10 @@ def likeliest_turn(
 ) -> Int64[Tensor, "B"]:
     """Return which of four turns, each followed for a while, found the hand: the surest unless it strays.
 
-    `stated` is the prior-net's standard deviation of the joints at first sight (later ones are of upright
-    squares about whatever was found, and as small for hands that are not there), `moved` how far they went in
-    the last look; both in crop units. `overlap` says how well the joints fill a known box (`box_overlap`).
-    Rules were compared on held-out synthetic hands (`scripts/choose_turn.py`).
+    `stated` is the standard deviation of the joints in space (m) at the last look, on average (the same for
+    all turns if the network has one scale), `moved` how far their places went in that look (crop units).
+    `overlap` says how well the joints fill a known box (`box_overlap`). Rules were compared on held-out
+    synthetic hands (`scripts/choose_turn.py`).
     """
     doubt = stated.log() + _STRAYING * (moved + _SETTLED).log()
     if overlap is not None:
