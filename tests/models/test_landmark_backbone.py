@@ -116,10 +116,14 @@ def test_of_four_turns_the_one_that_finds_the_hand_is_followed(turn, surer):
         astray = torch.arange(len(crops)) != (turn if len(crops) == 4 else 0)
         astray = astray[:, None, None].float()
         loc = hand * (1 - 2 * astray) * (1 + 0.3 * len(looks) * astray)
-        scale = (0.1 - 0.02 * astray * surer).expand(-1, 21, 2)
-        # a head's own scale, which does not choose, says the contrary
+        scale = (0.01 - 0.002 * astray * surer).expand(-1, 21, 3)
+        seen = network(crops)
+        # what is said of places in the picture, which does not choose, is the contrary
         return replace(
-            network(crops), joints_2d=Normal(loc, 0.01 / scale), prior_joints_2d=Normal(loc, scale)
+            seen,
+            joints=Normal(seen.joints.loc, scale),
+            joints_2d=Normal(loc, 1e-3 / scale[..., :2]),
+            prior_joints_2d=Normal(loc, 1e-3 / scale[..., :2]),
         )
 
     with torch.no_grad():
