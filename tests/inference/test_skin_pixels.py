@@ -5,13 +5,19 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.stats import norm
 
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.regressed_texture import pixel_equations
-from amvur.inference.skin_pixels import FitSettings, Surroundings, skin_pixels, skin_probability
+from amvur.inference.skin_pixels import (
+    FitSettings,
+    Surroundings,
+    depth_inside,
+    skin_pixels,
+    skin_probability,
+)
 from amvur.inference.vertex_evidence import look_at_hand
 
 CAMERA = np.array([[420.0, 0, 160], [0, 420.0, 120], [0, 0, 1]])
@@ -25,6 +31,14 @@ def view_of(color):
     mesh = model(turn, torch.zeros(1, 45), torch.zeros(1, 10), torch.tensor([[-0.004, 0.076, 0.45]]))
     image = np.full((240, 320, 3), color, dtype=np.uint8)
     return look_at_hand(image, mesh.vertices[0].numpy(), model.faces.numpy(), CAMERA)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (30, 11), (48, 52)])  # two of them at the picture's end
+def test_depth_inside_of_a_mask_is_that_in_the_whole_picture(corner):
+    blob = gaussian_filter(np.random.default_rng(4).normal(size=(32, 28)), 3.0) > -0.02
+    mask = np.zeros((80, 80), dtype=bool)
+    mask[corner[0] : corner[0] + 32, corner[1] : corner[1] + 28] = blob
+    np.testing.assert_array_equal(depth_inside(mask), distance_transform_edt(mask)[mask] - 0.5)
 
 
 def test_pixels_that_differ_from_the_skin_are_told_from_it():

@@ -153,15 +153,21 @@ def conjugate_gradients(
     inverse = 1 / system.diagonal()[:, None]
     x, residual = start, right - system @ start
     direction = scaled = inverse * residual
-    power = (residual * scaled).sum(0)
+    power = _products(residual, scaled)
     for _ in range(steps):
         image = system @ direction
-        step = power / np.maximum((direction * image).sum(0), 1e-300)
+        step = power / np.maximum(_products(direction, image), 1e-300)
         x, residual = x + step * direction, residual - step * image
         scaled = inverse * residual
-        previous, power = power, (residual * scaled).sum(0)
+        previous, power = power, _products(residual, scaled)
         direction = scaled + power / np.maximum(previous, 1e-300) * direction
     return x
+
+
+def _products(a: Float64[NDArray[Any], "V C"], b: Float64[NDArray[Any], "V C"]) -> Float64[NDArray[Any], "C"]:
+    """Return the inner product of every column (numpy is slow at sums over the first axis)."""
+    products: Float64[NDArray[Any], "C"] = np.einsum("vc,vc->c", a, b)
+    return products
 
 
 def default_texture() -> Path | None:

@@ -76,9 +76,8 @@ def skin_pixels(
     has them (one sigma along an axis, pixels of the crop). Pixels of an outline are mixtures, whose colors
     tell nothing: there the mesh alone decides, which counts where it is known to lie well.
     """
-    mask = view.raster.mask[0].numpy()
     spread = np.hypot(interpolation @ mesh_std_px, settings.least_px)
-    inside = ndimage.distance_transform_edt(mask)[mask] - 0.5
+    inside = depth_inside(view.raster.mask[0].numpy())
     blur = settings.blur_px * max(1.0, 1 / view.pixel_px)
     mixture = ndtr((inside + blur) / spread) - ndtr((inside - blur) / spread)
     shown = ndtr(inside / spread) * (interpolation @ seen)
@@ -91,6 +90,13 @@ def skin_pixels(
     mesh_decides = mixture**2
     judged: Float64[NDArray[Any], "N"] = mesh_decides * shown + (1 - mesh_decides) * skin
     return judged
+
+
+def depth_inside(mask: Bool[NDArray[Any], "S S"]) -> Float64[NDArray[Any], "N"]:
+    """Return how far inside of a mask its N pixels (row-major) lie, to its end between the pixels."""
+    box = tuple(slice(max(at.min() - 1, 0), at.max() + 2) for at in mask.nonzero())
+    inside: Float64[NDArray[Any], "N"] = ndimage.distance_transform_edt(mask[box])[mask[box]] - 0.5
+    return inside
 
 
 def skin_probability(

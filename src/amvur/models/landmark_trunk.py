@@ -118,21 +118,20 @@ class LandmarkTrunk(nn.Module):
             weight, bias = getattr(self, f"weight_{step.output}"), getattr(self, f"bias_{step.output}")
             source = known[step.inputs[0]]
             groups = source.shape[1] if step.kind == "depthwise" else 1
-            size = weight.shape[-1]
-            before, after, *_ = _padding(source.shape[-1], size, step.stride)
-            if before != after:  # else the convolution pads, without a copy
-                source, before = F.pad(source, (before, after) * 2), 0
-            result = F.conv2d(source, weight, bias, step.stride, before, groups=groups)
+            before, after = _padding(source.shape[-1], weight.shape[-1], step.stride)
+            # a row and a column of zeros before the kernel are cheaper than a padded copy of the map
+            weight = F.pad(weight, (after - before, 0) * 2)
+            result = F.conv2d(source, weight, bias, step.stride, after, groups=groups)
         low, high = _LIMITS[step.activation]
         if low is None:
             return result
         return result.clamp(low, high) if torch.is_grad_enabled() else result.clamp_(low, high)
 
 
-def _padding(length: int, size: int, stride: int) -> tuple[int, int, int, int]:
-    """Return TensorFlow's SAME padding (left, right, top, bottom), which is not symmetric."""
+def _padding(length: int, size: int, stride: int) -> tuple[int, int]:
+    """Return TensorFlow's SAME padding (before, after), the second larger by one where it is not even."""
     total = max((-(-length // stride) - 1) * stride + size - length, 0)
-    return (total // 2, total - total // 2) * 2
+    return total // 2, total - total // 2
 
 
 def landmark_model() -> Path:
