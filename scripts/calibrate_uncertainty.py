@@ -36,6 +36,7 @@ from torch import Tensor
 
 from amvur.data.synthetic.generator import SyntheticHands
 from amvur.geometry.procrustes import align_similarity
+from amvur.inference.assemble import UNSURE_STD_M
 from amvur.inference.calibration import FEATURES, Calibration
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import merge_runs
@@ -51,6 +52,8 @@ Finder = Callable[[Reconstructor, RgbImage, Side, np.ndarray, np.random.Generato
 SYNTHETIC_PX = 256
 BOX_ERROR = 0.03
 """Spread of the edges of drawn boxes, of the hand's size."""
+WRONG_M = 0.015
+"""Joints off by more than this on average: a wrong hand."""
 CONSTANT = np.eye(len(FEATURES))[0]
 """The coefficients of the constant feature alone."""
 LOG_INFLATIONS = np.arange(0.0, 3.01, 0.5)
@@ -202,7 +205,7 @@ def on_target(detection: HandDetection, joints_2d: np.ndarray) -> bool:
 
 
 def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return errors (N,21) m after alignment, features (N,5) and standard deviations (N,21,K).
+    """Return errors (N,21) m after alignment, features (N,6) and standard deviations (N,21,K).
 
     The standard deviations are those of the joints at the inflations exp(`LOG_INFLATIONS`), no floor.
     """
@@ -269,7 +272,12 @@ def _interpolate(table: Tensor, log_inflation: Tensor) -> Tensor:
 
 
 def summarise(error: Tensor, stated: Tensor) -> dict[str, float]:
-    """Return coverage and rank correlations of stated and true errors on held-out renders."""
+    """Return coverage and rank correlations of stated and true errors on held-out renders.
+
+    And what a warning is worth: the share of hands that get one (`UNSURE_STD_M`), of wrong ones among these,
+    of wrong ones among all, and of wrong ones that get it.
+    """
+    unsure, wrong = stated.mean(1) > UNSURE_STD_M, error.mean(1) > WRONG_M
     return {
         "renders": len(error),
         "mean_error_mm": round(1000 * float(error.mean()), 2),
@@ -277,7 +285,15 @@ def summarise(error: Tensor, stated: Tensor) -> dict[str, float]:
         "coverage_90": round(float((error <= RADIUS_90 * stated).double().mean()), 3),
         "rank_correlation_joints": round(float(spearmanr(error.flatten(), stated.flatten())[0]), 3),
         "rank_correlation_hands": round(float(spearmanr(error.mean(1), stated.mean(1))[0]), 3),
+        "unsure": _share(unsure),
+        "wrong_of_unsure": _share(wrong[unsure]),
+        "wrong": _share(wrong),
+        "unsure_of_wrong": _share(unsure[wrong]),
     }
+
+
+def _share(chosen: Tensor) -> float:
+    return round(float(chosen.double().mean()), 3)
 
 
 def section(calibration: Calibration, count: int, seed: int, used: int, report: dict[str, float]) -> dict:

@@ -60,5 +60,20 @@ def test_without_a_network_there_is_no_disagreement():
 
 def test_a_calibration_may_leave_the_last_features_out():
     read = calibration_from({"coefficients": [0.5, 1.0], "floor_m": [0.001] * 21})
-    np.testing.assert_array_equal(read.coefficients, [0.5, 1, 0, 0, 0])
-    np.testing.assert_allclose(read.inflation(np.array([[1, 0.5, 9, 9, 9.0]])), np.exp(1.0))
+    np.testing.assert_array_equal(read.coefficients, [0.5, 1, 0, 0, 0, 0])
+    np.testing.assert_allclose(read.inflation(np.array([[1, 0.5, 9, 9, 9, 9.0]])), np.exp(1.0))
+
+
+def test_a_network_half_as_sure_is_told_so():
+    sure = view_of(JOINTS)
+    unsure = NetworkView(
+        sure.center_px,
+        sure.relative_joints_m,
+        2 * sure.relative_joints_std_m,
+        sure.joints_2d_px,
+        sure.joints_2d_std_px,
+    )
+    before, after = features(JOINTS, sure), features(JOINTS, unsure)
+    assert after["log_network_std"] - before["log_network_std"] == pytest.approx(np.log(2))
+    assert all(after[name] == before[name] for name in FEATURES if name != "log_network_std")
+    assert features(JOINTS, None)["log_network_std"] == 0

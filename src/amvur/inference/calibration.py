@@ -30,7 +30,15 @@ from amvur.structures import HandDetection
 _HAND_SIZE_M = 0.17
 _USUAL_SPREAD, _USUAL_MISFIT, _USUAL_DISAGREEMENT_M = 0.012, 13.0, 0.008
 _LEAST_DISAGREEMENT_M = 0.001
-FEATURES = ("constant", "log_spread", "log_misfit", "log_foreshortening", "log_disagreement")
+_USUAL_NETWORK_STD_M = 0.02
+FEATURES = (
+    "constant",
+    "log_spread",
+    "log_misfit",
+    "log_foreshortening",
+    "log_disagreement",
+    "log_network_std",
+)
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,11 @@ class Calibration:
     in quadrature to what then follows for the joints.
     """
 
-    coefficients: Float64[np.ndarray, "5"]
+    coefficients: Float64[np.ndarray, "6"]
     floor_m: Float64[np.ndarray, "21"]
     source: str
 
-    def inflation(self, features: Float[np.ndarray, "B 5"]) -> Float[np.ndarray, "B"]:
+    def inflation(self, features: Float[np.ndarray, "B 6"]) -> Float[np.ndarray, "B"]:
         """Return the factor (at least 1) on the curvature's standard deviations of every hand.
 
         Below 1 it would state more than the evidence, or for a bare box the prior, can tell.
@@ -72,7 +80,7 @@ class Calibrations:
 
     def inflation(
         self,
-        features: Float[np.ndarray, "B 5"],
+        features: Float[np.ndarray, "B 6"],
         network: Bool[np.ndarray, "B"],
         box_only: Bool[np.ndarray, "B"],
     ) -> Float[np.ndarray, "B"]:
@@ -86,16 +94,16 @@ def hand_features(
     evidence: Evidence,
     result: FitResult,
     joints: Float[Tensor, "B 21 3"],
-) -> Float[np.ndarray, "B 5"]:
+) -> Float[np.ndarray, "B 6"]:
     """Return what tells good from bad fits (`FEATURES`): runs that differ, a bad fit, a foreshortened hand,
-    a network that sees another hand than the fitted `joints` (m).
+    a network that sees another hand than the fitted `joints` (m) or is not sure of what it sees.
 
-    Spread, misfit (the objective at the optimum) and disagreement (the mean distance of joints after the best
-    similarity) are logarithms relative to their typical values, and 0 where there is nothing to tell (one
-    run, no network); the foreshortening is ln(size of the hand in the picture / size it would have facing the
-    camera).
+    Spread, misfit (the objective at the optimum), disagreement (the mean distance of joints after the best
+    similarity) and the network's own standard deviation are logarithms relative to their typical values, and
+    0 where there is nothing to tell (one run, no network); the foreshortening is ln(size of the hand in the
+    picture / size it would have facing the camera).
     """
-    rows, disagreement = [], _disagreement(evidence, joints)
+    rows, disagreement, network_std = [], _disagreement(evidence, joints), _network_std(evidence)
     for i, detection in enumerate(detections):
         merged = merge_runs(detection)
         size = max(_size_px(detection, evidence, i), 1.0)
@@ -109,6 +117,7 @@ def hand_features(
                 np.log(max(float(result.cost[i]), 1.0) / _USUAL_MISFIT),
                 np.log(size / facing),
                 disagreement[i],
+                network_std[i],
             ]
         )
     return np.array(rows)
@@ -122,6 +131,16 @@ def _disagreement(evidence: Evidence, joints: Float[Tensor, "B 21 3"]) -> Float[
     apart = (align_similarity(network.relative_joints, joints) - joints).norm(dim=-1).mean(-1)
     ratio = apart.clamp_min(_LEAST_DISAGREEMENT_M) / _USUAL_DISAGREEMENT_M
     return torch.where(network.present, ratio.log(), 0.0).numpy()
+
+
+def _network_std(evidence: Evidence) -> Float[np.ndarray, "B"]:
+    """Return how unsure the network is of a hand's joints relative to the wrist, as in `hand_features`."""
+    network = evidence.network
+    if network is None:
+        return np.zeros(len(evidence.joints_2d))
+    precision = network.relative_weight.square().sum((-2, -1))[:, 1:] / 3  # 1/m², mean of the axes
+    ratio = precision.clamp_min(1e-6).rsqrt() / _USUAL_NETWORK_STD_M
+    return torch.where(network.present, ratio.log().mean(-1), 0.0).numpy()
 
 
 def _size_px(detection: HandDetection, evidence: Evidence, i: int) -> float:
