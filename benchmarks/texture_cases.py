@@ -152,7 +152,7 @@ class Ways:
         texture = settle(view, word, case.std_px.astype(np.float64))
         found = {"ours": texture.colors, "head alone": word.loc[0].numpy(), **found}
         if self.baseline is not None:
-            pooled = self.regressor.trunk.pyramid(view.image)[0]
+            pooled = self.regressor.trunk.pyramid(view.image)[-1].mean((2, 3))
             found["global feature"] = self.baseline(pooled)[0].numpy()
         return found, texture
 

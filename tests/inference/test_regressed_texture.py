@@ -80,7 +80,7 @@ def inner_distance(view):
 @cache
 def regressor(seed=3):
     torch.manual_seed(seed)
-    head = TextureHead(TextureConfig(feature_width(trunk()), trunk().width, hidden=16))
+    head = TextureHead(TextureConfig(feature_width(trunk()), trunk().level_widths[-1], hidden=16))
     torch.nn.init.normal_(head.read_out.last.weight, std=0.2)
     return TextureRegressor(head, model(), trunk())
 
@@ -138,7 +138,7 @@ def test_a_photo_is_believed_where_it_shows_skin_and_its_share_is_the_uncertaint
         texture.colors[~texture.visible], np.tile(wrong, ((~texture.visible).sum(), 1)), atol=1e-6
     )
     moved = np.sqrt(np.square(texture.colors - wrong).mean(1))
-    np.testing.assert_allclose(texture.std, np.hypot(1.1 * 0.05, moved), atol=1e-5)
+    np.testing.assert_allclose(texture.std, np.hypot(1.13 * 0.05, moved), atol=1e-5)
     hidden = settle(view, word(np.tile(wrong, (len(vertices), 1)), 0.05, -9.0), np.zeros(len(vertices)))
     assert np.abs(hidden.colors - wrong)[inner].mean() < 0.2 * np.abs(wrong - skin).mean()
 
@@ -244,6 +244,14 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path, changes):
     save(tmp_path / "head", **changes)
     with pytest.raises(ModelFileError, match="head"):
         load_regressor(tmp_path / "head", model())
+
+
+def test_a_head_of_other_evidence_is_refused(tmp_path):
+    config = TextureConfig(features=feature_width(trunk()), pooled=1152, hidden=16)
+    state = TextureHead(config).state_dict()
+    save_checkpoint(tmp_path, vars(config), state, hand_model="open")
+    with pytest.raises(ModelFileError, match="1152"):
+        load_regressor(tmp_path, model())
 
 
 def test_choices(monkeypatch):

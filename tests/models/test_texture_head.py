@@ -99,11 +99,11 @@ def test_the_baseline_knows_one_color_a_vertex():
 def test_the_pyramid_is_what_the_trunk_sees_at_four_strides():
     trunk = LandmarkTrunk()
     images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    pooled, maps = trunk.pyramid(images)
-    whole, _, shallow = trunk(images)
-    torch.testing.assert_close(pooled, whole)
+    maps = trunk.pyramid(images)
+    coarsest, shallow = trunk.early(images)
     torch.testing.assert_close(maps[0], shallow)
+    torch.testing.assert_close(maps[-1], coarsest)
     assert [m.shape[-1] for m in maps] == [112, 56, 28, 14]
     assert tuple(m.shape[1] for m in maps) == trunk.level_widths
-    moved = trunk.pyramid(images.roll(32, -1))[1]  # maps follow the picture, away from what the edges see
+    moved = trunk.pyramid(images.roll(32, -1))  # maps follow the picture, away from what the edges see
     torch.testing.assert_close(moved[1][..., 20:36, 24:36], maps[1][..., 20:36, 16:28], rtol=0.05, atol=0.05)

@@ -23,12 +23,12 @@ from amvur.errors import ModelFileError
 from amvur.hand.model import HandModel
 from amvur.inference.skin_pixels import USUAL, FitSettings, skin_pixels
 from amvur.inference.texture import sample_vertex_colors
-from amvur.inference.vertex_evidence import HandView, look_at_hand, vertex_evidence
+from amvur.inference.vertex_evidence import HandView, feature_width, look_at_hand, vertex_evidence
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.texture import TextureConfig, TextureHead, VertexColors
 from amvur.structures import RgbImage
 
-_STATED = 1.1
+_STATED = 1.13
 """The head's deviations times this held 90 % of held-out colors: `scripts/train_texture.py choose`."""
 _STEPS = 12
 
@@ -180,8 +180,12 @@ def load_regressor(folder: Path, model: HandModel) -> TextureRegressor:
     """Return the texture head in a checkpoint folder; raises `ModelFileError` if it cannot be used."""
     settings, state, _ = load_checkpoint(folder)
     trunk = LandmarkTrunk()
+    sees = feature_width(trunk), trunk.level_widths[-1]
     try:
-        head = TextureHead(TextureConfig(**settings))
+        config = TextureConfig(**settings)
+        if (config.features, config.pooled) != sees:
+            raise ValueError(f"it reads {config.features} and {config.pooled} numbers, not {sees}")
+        head = TextureHead(config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(
             f"The checkpoint {folder} describes no texture head that this version of amvur knows ({error}). "

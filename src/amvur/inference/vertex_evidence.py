@@ -110,12 +110,12 @@ def vertex_evidence(view: HandView, template: Float[Tensor, "V 3"], trunk: Landm
     `template` (m) are the vertices of the hand model at rest, which tell the vertices apart.
     """
     size = view.crop.size_px
-    pooled, maps = trunk.pyramid(view.image)
+    maps = trunk.pyramid(view.image)
     grid = (view.pixels / size * 2 - 1)[:, :, None]
     near = [F.avg_pool2d(view.image, k) for k in (8, 32)]
     sampled = [_sample(m, grid) for m in (view.image, *maps, *near)]
     features = torch.cat([*sampled[1:], _geometry(view, template, grid)], -1)
-    return VertexEvidence(features, sampled[0], view.visible, pooled)
+    return VertexEvidence(features, sampled[0], view.visible, maps[-1].mean((2, 3)))
 
 
 def _sample(values: Float[Tensor, "1 C h w"], grid: Float[Tensor, "1 V 1 2"]) -> Float[Tensor, "1 V C"]:

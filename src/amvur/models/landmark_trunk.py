@@ -94,15 +94,14 @@ class LandmarkTrunk(nn.Module):
         known = self._known(self._cut, middle, self._steps[_FROZEN_STEPS:])
         return known[self._end].mean((2, 3)), known[self._neck]
 
-    def pyramid(
-        self, images: Float[Tensor, "B 3 S S"]
-    ) -> tuple[Float[Tensor, "B D"], tuple[Float[Tensor, "B _ _ _"], ...]]:
-        """Return the pooled feature and the maps at strides 2, 4, 8 and 16 of RGB pictures in [0, 1].
+    def pyramid(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B _ _ _"], ...]:
+        """Return the maps at strides 2, 4, 8 and 16 of RGB pictures in [0, 1].
 
-        Stride 2 is the first block's map; the others are the last residual maps of their size.
+        Stride 2 is the first block's map; the others are the last residual maps of their size, the coarsest
+        one that of `early`. What comes after it, nearly half of the time for a single picture, is not run.
         """
-        known = self._known(self._start, images, self._steps)
-        return known[self._end].mean((2, 3)), tuple(known[level] for level in self._levels)
+        known = self._known(self._start, images, self._steps[:_FROZEN_STEPS])
+        return tuple(known[level] for level in self._levels)
 
     def _known(self, start: int, values: Float[Tensor, "B _ _ _"], steps: list[_Step]) -> dict[int, Tensor]:
         """Run operators on a map; return every map by the place of its tensor."""

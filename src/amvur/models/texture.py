@@ -31,7 +31,7 @@ class VertexEvidence:
 
     `features` are numbers at the vertex (backbone maps, neighborhood, geometry), `colors` the picture at
     its place (sRGB in [0, 1]), `visible` marks what the rasteriser sees inside the picture (no objects
-    considered), `pooled` is the backbone's global feature.
+    considered), `pooled` is the mean of the backbone's coarsest map.
     """
 
     features: Float[Tensor, "B V C"]
