@@ -22,7 +22,7 @@ from amvur.hand.model import HandModel
 from amvur.inference.posterior import projected_std
 from amvur.inference.regressed_texture import Texture, load_regressor, pixel_equations, settle
 from amvur.inference.texture import sample_vertex_colors
-from amvur.inference.vertex_evidence import HandView, look_at_hand, skin_raster
+from amvur.inference.vertex_evidence import HandView, look_at_hand, skin_raster, vertex_evidence
 from amvur.models.texture import GlobalColors
 
 STORED = (
@@ -152,8 +152,8 @@ class Ways:
         texture = settle(view, word, case.std_px.astype(np.float64))
         found = {"ours": texture.colors, "head alone": word.loc[0].numpy(), **found}
         if self.baseline is not None:
-            pooled = self.regressor.trunk.pyramid(view.image)[-1].mean((2, 3))
-            found["global feature"] = self.baseline(pooled)[0].numpy()
+            evidence = vertex_evidence(view, self.regressor.template, self.regressor.trunk)
+            found["global feature"] = self.baseline(evidence.pooled)[0].numpy()
         return found, texture
 
 

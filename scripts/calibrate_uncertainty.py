@@ -271,7 +271,7 @@ def _interpolate(table: Tensor, log_inflation: Tensor) -> Tensor:
     return ((1 - share) * table.gather(2, index)[..., 0]) + share * table.gather(2, index + 1)[..., 0]
 
 
-def summarise(error: Tensor, stated: Tensor) -> dict[str, float]:
+def summarise(error: Tensor, stated: Tensor) -> dict[str, float | None]:
     """Return coverage and rank correlations of stated and true errors on held-out renders.
 
     And what a warning is worth: the share of hands that get one (`UNSURE_STD_M`), of wrong ones among these,
@@ -292,11 +292,14 @@ def summarise(error: Tensor, stated: Tensor) -> dict[str, float]:
     }
 
 
-def _share(chosen: Tensor) -> float:
-    return round(float(chosen.double().mean()), 3)
+def _share(chosen: Tensor) -> float | None:
+    """Return the share of what is true; None of nothing, for JSON knows no NaN."""
+    return round(float(chosen.double().mean()), 3) if len(chosen) else None
 
 
-def section(calibration: Calibration, count: int, seed: int, used: int, report: dict[str, float]) -> dict:
+def section(
+    calibration: Calibration, count: int, seed: int, used: int, report: dict[str, float | None]
+) -> dict:
     """Return a calibration as it is stored."""
     return {
         "coefficients": np.round(calibration.coefficients, 4).tolist(),

@@ -39,6 +39,7 @@ def test_depth_inside_of_a_mask_is_that_in_the_whole_picture(corner):
     mask = np.zeros((80, 80), dtype=bool)
     mask[corner[0] : corner[0] + 32, corner[1] : corner[1] + 28] = blob
     np.testing.assert_array_equal(depth_inside(mask), distance_transform_edt(mask)[mask] - 0.5)
+    assert depth_inside(np.zeros_like(mask)).shape == (0,)
 
 
 def test_pixels_that_differ_from_the_skin_are_told_from_it():

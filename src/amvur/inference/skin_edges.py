@@ -18,6 +18,7 @@ from scipy import ndimage
 from scipy.special import expit
 
 from amvur.inference.local_colors import color_moments, local_density
+from amvur.inference.skin_pixels import depth_inside
 from amvur.inference.vertex_evidence import HandView
 
 _ROUNDS = 2
@@ -75,7 +76,7 @@ def find_edges(
     a thickness of their own, −1 where the mesh ends and the arm goes on.
     """
     mask = view.raster.mask[0].numpy()
-    depth = _depth_inside(mask)
+    depth = _signed_depth(mask)
     odds = _log_odds(view, depth, settings)
     row, column = _outline(mask)
     normal = _normals(depth, row, column)
@@ -92,10 +93,10 @@ def find_edges(
     return SkinEdges(vertex, normal, _without_thickness(beyond, std, parts[vertex], settings), std)
 
 
-def _depth_inside(mask: Bool[NDArray[Any], "S S"]) -> Float64[NDArray[Any], "S S"]:
+def _signed_depth(mask: Bool[NDArray[Any], "S S"]) -> Float64[NDArray[Any], "S S"]:
     """Return how far pixels lie inside of a mask (negative: outside), to its outline between the pixels."""
-    inward, outward = (ndimage.distance_transform_edt(m) for m in (mask, ~mask))
-    signed: Float64[NDArray[Any], "S S"] = np.where(mask, inward - 0.5, 0.5 - outward)
+    signed: Float64[NDArray[Any], "S S"] = 0.5 - ndimage.distance_transform_edt(~mask)
+    signed[mask] = depth_inside(mask)
     return signed
 
 

@@ -94,6 +94,8 @@ def skin_pixels(
 
 def depth_inside(mask: Bool[NDArray[Any], "S S"]) -> Float64[NDArray[Any], "N"]:
     """Return how far inside of a mask its N pixels (row-major) lie, to its end between the pixels."""
+    if not mask.any():
+        return np.zeros(0)
     box = tuple(slice(max(at.min() - 1, 0), at.max() + 2) for at in mask.nonzero())
     inside: Float64[NDArray[Any], "N"] = ndimage.distance_transform_edt(mask[box])[mask[box]] - 0.5
     return inside
