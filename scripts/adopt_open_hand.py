@@ -1,9 +1,10 @@
-"""Move a checkpoint that was trained with version 1 of the open hand to version 2.
+"""Move a checkpoint that was trained with version 1 or 2 of the open hand to version 3.
 
     python scripts/adopt_open_hand.py src/amvur/assets/default
 
-Both have the same mean hand, skin and first five betas; the last five of version 1 (0.15 mm and less) were
-replaced by proportions that its pictures did not vary, so a network trained on those says 0 of them.
+All have the same joints, skinning and first five betas. Version 3 has less flesh over the thumb's metacarpal
+than version 2, which concerns no joint. The last five betas of version 1 (0.15 mm and less) were replaced by
+proportions that its pictures did not vary, so a network trained on those says 0 of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from amvur.hand.open_hand import load_open_hand
 KEPT_BETAS = 5
 BETAS = slice(96 + KEPT_BETAS, 106)
 """Rows of the prior-net's output for the betas that have another meaning now (6D pose)."""
+VERSION_2 = "f781f8f9ff8a55a8dc109427ddfd2e3576bfa7a263a85e9aa02886e5ddc809c8"
 
 
 def main() -> None:
@@ -27,19 +29,21 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     args = parser.parse_args()
     found = load_checkpoint(args.checkpoint)
-    old, new = (load_open_hand(version=name).sha256 for name in ("open-v1", "open"))
-    if found.config["hand_model"]["sha256"] != old:
-        raise InputError(f"{args.checkpoint} was not trained with version 1 of the open hand.")
-    for name in ("prior_net.head.weight", "prior_net.head.bias"):
-        if name in found.state:
-            found.state[name][BETAS] = 0
+    version_1, newest = (load_open_hand(version=name).sha256 for name in ("open-v1", "open"))
+    trained_with = found.config["hand_model"]["sha256"]
+    if trained_with not in (version_1, VERSION_2):
+        raise InputError(f"{args.checkpoint} was not trained with version 1 or 2 of the open hand.")
+    if trained_with == version_1:
+        for name in ("prior_net.head.weight", "prior_net.head.bias"):
+            if name in found.state:
+                found.state[name][BETAS] = 0
     rest = {k: v for k, v in found.config.items() if k not in ("schema", "network", "hand_model", "weights")}
     save_checkpoint(
         args.checkpoint,
         found.network,
         found.state,
         hand_model="open",
-        hand_model_sha256=new,
+        hand_model_sha256=newest,
         dtype=found.config["weights"]["dtype"],
         shard_bytes=None if WEIGHTS in found.config["weights"]["files"] else SHARD_BYTES,
     )

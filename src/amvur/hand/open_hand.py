@@ -12,7 +12,7 @@ from amvur.errors import ModelFileError
 from amvur.hand.model import HandModelArrays, mirror_arrays
 from amvur.structures import Side
 
-VERSIONS = {"open": "open_hand_v2.npz", "open-v1": "open_hand_v1.npz"}
+VERSIONS = {"open": "open_hand_v3.npz", "open-v1": "open_hand_v1.npz"}
 """Version 1 is the hand that `synth-v1` was made with: the same mesh, but all palms of a length are alike."""
 
 
