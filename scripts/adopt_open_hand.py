@@ -17,10 +17,11 @@ from calibrate_uncertainty import write
 from amvur.checkpoint import SHARD_BYTES, WEIGHTS, load_checkpoint, read_config, save_checkpoint
 from amvur.errors import InputError
 from amvur.hand.open_hand import load_open_hand
+from amvur.models.network import NetworkConfig
+from amvur.models.prior_net import output_sizes
 
 KEPT_BETAS = 5
-BETAS = slice(96 + KEPT_BETAS, 106)
-"""Rows of the prior-net's output for the betas that have another meaning now (6D pose)."""
+"""The first betas, which mean the same in all versions."""
 VERSION_2 = "f781f8f9ff8a55a8dc109427ddfd2e3576bfa7a263a85e9aa02886e5ddc809c8"
 
 
@@ -33,10 +34,11 @@ def main() -> None:
     trained_with = found.config["hand_model"]["sha256"]
     if trained_with not in (version_1, VERSION_2):
         raise InputError(f"{args.checkpoint} was not trained with version 1 or 2 of the open hand.")
-    if trained_with == version_1:
+    if trained_with == version_1 and "prior_net.head.weight" in found.state:  # a texture head knows no betas
+        orientation, pose, betas, *_ = output_sizes(NetworkConfig.from_json(found.network).prior_net)
+        start = orientation + pose
         for name in ("prior_net.head.weight", "prior_net.head.bias"):
-            if name in found.state:
-                found.state[name][BETAS] = 0
+            found.state[name][start + KEPT_BETAS : start + betas] = 0
     rest = {k: v for k, v in found.config.items() if k not in ("schema", "network", "hand_model", "weights")}
     save_checkpoint(
         args.checkpoint,

@@ -45,6 +45,11 @@ class HandEstimate:
     camera: Normal
 
 
+def output_sizes(config: PriorNetConfig) -> tuple[int, int, int, int, int]:
+    """Return how many numbers the net says of orientation, pose, shape, camera and its spread, in order."""
+    return 6, 90 if config.pose_space == "6d" else config.components, 10, 3, 3
+
+
 class PriorNet(nn.Module):
     """Two-layer perceptron from the feature to orientation, pose, shape and camera."""
 
@@ -64,8 +69,7 @@ class PriorNet(nn.Module):
         self.register_buffer("pose_mean", mean, persistent=False)
         self.register_buffer("axes", prior.axes, persistent=False)
         self.register_buffer("angle_mean", prior.mean, persistent=False)
-        pose_width = 90 if config.pose_space == "6d" else config.components
-        self.sizes = (6, pose_width, 10, 3, 3)
+        self.sizes = output_sizes(config)
         self.body = nn.Sequential(
             nn.Linear(feature_width, config.hidden),
             nn.GELU(),
