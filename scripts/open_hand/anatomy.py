@@ -89,9 +89,9 @@ MCP_XZ = np.array([[-0.1035, 0.0255], [-0.106, 0.001], [-0.098, -0.0195], [-0.08
 CMC_FROM_WRIST = np.array([-0.0130, -0.0090, 0.0200])
 #: Depth of a finger base's centre under the skin of the back of the hand.
 MCP_DEPTH = 0.0105
-#: Depth of the line of the thumb's metacarpal under the skin over it: half of the bone's breadth (about 15 mm
-#: at its ends, 10 at the shaft) and some 4 mm of skin and tendons make 9 to 12, outlines of the hands of some
-#: photographs 12 to 14.
-THUMB_METACARPAL_DEPTH_MM = 13.0
+#: Least depth of the line of the thumb's metacarpal under the skin over it: half of the bone's breadth (about
+#: 15 mm at its ends, 10 at the shaft) and some 4 mm of skin and tendons make 9 to 12 mm, outlines of hands in
+#: photographs one or two more.
+THUMB_METACARPAL_DEPTH = 0.013
 #: The thumb's MCP lies this far from MakeHuman's pivot towards the IP joint.
 THUMB_MCP_SHIFT = 0.0065

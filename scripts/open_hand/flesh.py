@@ -8,6 +8,7 @@ import numpy as np
 
 from . import anatomy
 from .build import OpenHand
+from .proportions import smoothstep
 
 #: Where flesh is taken off, along the thumb's metacarpal (0: base, 1: head), and how much of the excess.
 ALONG, SHARE = [-0.6, 0.0, 1.0, 1.35], [0.0, 0.85, 0.85, 0.0]
@@ -18,7 +19,7 @@ SECTOR = 0.0, 0.75
 
 
 def thin_thumb_base(hand: OpenHand) -> OpenHand:
-    """Return the hand with the thumb's metacarpal about `anatomy.THUMB_METACARPAL_DEPTH_MM` under its skin.
+    """Return the hand with the thumb's metacarpal about `anatomy.THUMB_METACARPAL_DEPTH` under its skin.
 
     MakeHuman's sculpted hand has 15 to 23 mm there, so that its outline bulges beside the thumb's base and
     the wrist, most of all where the thumb lies before the palm. Towards palm and index finger, where
@@ -43,12 +44,7 @@ def _taken_off(vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:
     off = vertices - base - np.outer(along, bone)
     depth = np.linalg.norm(off, axis=1)
     towards = off / depth.clip(1e-9)[:, None]
-    excess = (depth - anatomy.THUMB_METACARPAL_DEPTH_MM / 1000).clip(0)
-    share = _smooth(towards @ facing, SECTOR) * np.interp(along / length, ALONG, SHARE)
+    excess = (depth - anatomy.THUMB_METACARPAL_DEPTH).clip(0)
+    sector = smoothstep((towards @ facing - SECTOR[0]) / (SECTOR[1] - SECTOR[0]))
+    share = sector * np.interp(along / length, ALONG, SHARE)
     return -(share * excess)[:, None] * towards
-
-
-def _smooth(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
-    """0 below the first end, 1 above the second, smooth between them."""
-    part = ((values - ends[0]) / (ends[1] - ends[0])).clip(0, 1)
-    return part * part * (3 - 2 * part)

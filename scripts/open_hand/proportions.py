@@ -26,6 +26,12 @@ def segment_lengths(joints: np.ndarray) -> np.ndarray:
     return np.concatenate([first, np.linalg.norm(np.diff(chain, axis=1), axis=-1)], axis=1)
 
 
+def smoothstep(x: np.ndarray) -> np.ndarray:
+    """0 up to 0, 1 from 1 on, smooth between them."""
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
 def _ramp(x: np.ndarray, softness: float) -> np.ndarray:
     return softness * np.logaddexp(0.0, x / softness)
 
@@ -55,8 +61,7 @@ def _palm_shift(points: np.ndarray, joints: np.ndarray, base_shift: np.ndarray) 
     values = np.vstack([shift[0] - 0.012 * slope_low, shift, shift[3] + 0.008 * slope_high])
     across = np.stack([np.interp(z, knots, values[:, c]) for c in range(3)], axis=1)
     level = np.interp(z, mcp[:, 2], mcp[:, 0])
-    t = np.clip(points[:, 0] / level, 0.0, 1.0)
-    return across * (t * t * (3 - 2 * t))[:, None]
+    return across * smoothstep(points[:, 0] / level)[:, None]
 
 
 def apply_correction(
