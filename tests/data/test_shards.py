@@ -157,8 +157,13 @@ def test_a_killed_run_continues_without_a_broken_or_double_sample(tmp_path, work
     deadline = time.monotonic() + 60
     while not (folder / "shard-000001.tar").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    while not list(folder.glob(".amvur-shards-*.tmp")) and time.monotonic() < deadline:
-        time.sleep(0.001)
+    while time.monotonic() < deadline:
+        process.send_signal(signal.SIGSTOP)  # held, it cannot finish the shard that it is seen to write
+        os.waitpid(process.pid, os.WUNTRACED)
+        if list(folder.glob(".amvur-shards-*.tmp")):
+            break
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     while runs(str(folder)) and time.monotonic() < deadline:
