@@ -1,10 +1,11 @@
-"""Move a checkpoint that was trained with version 1 or 2 of the open hand to version 3.
+"""Move a checkpoint that was trained with an earlier version of the open hand to version 4.
 
     python scripts/adopt_open_hand.py src/amvur/assets/default
 
-All have the same joints, skinning and first five betas. Version 3 has less flesh over the thumb's metacarpal
-than version 2, which concerns no joint. The last five betas of version 1 (0.15 mm and less) were replaced by
-proportions that its pictures did not vary, so a network trained on those says 0 of them.
+All have the same joints (fingertips to 0.3 mm), skinning and first five betas. Version 3 has less flesh over
+the thumb's metacarpal than version 2, version 4 longer fingertips than version 3. The last five betas of
+version 1 (0.15 mm and less) were replaced by proportions that its pictures did not vary, so a network trained
+on those says 0 of them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from amvur.models.prior_net import output_sizes
 
 KEPT_BETAS = 5
 """The first betas, which mean the same in all versions."""
-VERSION_2 = "f781f8f9ff8a55a8dc109427ddfd2e3576bfa7a263a85e9aa02886e5ddc809c8"
+VERSIONS_BETWEEN = (
+    "f781f8f9ff8a55a8dc109427ddfd2e3576bfa7a263a85e9aa02886e5ddc809c8",
+    "54e48d4ba0e4a325edd1eaabb492f4e01f73ea610d56766dc11533a7d7faddd7",
+)
+"""The sha256 of versions 2 and 3."""
 
 
 def main() -> None:
@@ -32,8 +37,8 @@ def main() -> None:
     found = load_checkpoint(args.checkpoint)
     version_1, newest = (load_open_hand(version=name).sha256 for name in ("open-v1", "open"))
     trained_with = found.config["hand_model"]["sha256"]
-    if trained_with not in (version_1, VERSION_2):
-        raise InputError(f"{args.checkpoint} was not trained with version 1 or 2 of the open hand.")
+    if trained_with not in (version_1, *VERSIONS_BETWEEN):
+        raise InputError(f"{args.checkpoint} was not trained with an earlier version of the open hand.")
     if trained_with == version_1 and "prior_net.head.weight" in found.state:  # a texture head knows no betas
         orientation, pose, betas, *_ = output_sizes(NetworkConfig.from_json(found.network).prior_net)
         start = orientation + pose

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from open_hand import anatomy
 from open_hand.asset import NAME, length_table, write_npz, write_provenance
 from open_hand.build import make_hand, make_regressor, make_rest_hand
+from open_hand.fingertips import lengthen_fingertips
 from open_hand.flesh import thin_thumb_base
 from open_hand.sheet import write_sheet
 from open_hand.source import sample_hands
@@ -37,7 +38,8 @@ def main() -> None:
 
     raw = sample_hands(args.shapes, args.seed)
     rest = make_rest_hand(raw)
-    hand = thin_thumb_base(make_hand(rest, dict(np.load(args.skin)) if args.skin.is_file() else None))
+    skin = dict(np.load(args.skin)) if args.skin.is_file() else None
+    hand = lengthen_fingertips(thin_thumb_base(make_hand(rest, skin)))
     regressor, errors = make_regressor(hand)
     args.output.mkdir(parents=True, exist_ok=True)
     digest = write_npz(args.output / f"{NAME}.npz", hand.arrays(regressor))
@@ -48,10 +50,11 @@ def main() -> None:
             "shapes": args.shapes,
             "seed": args.seed,
             "size_spread": 0.05,
+            "flesh_beyond_tip_mm": 1000 * anatomy.FLESH_BEYOND_TIP,
             "thumb_metacarpal_depth_mm": 1000 * anatomy.THUMB_METACARPAL_DEPTH,
             "palm_breadth_spread": anatomy.PALM_BREADTH_SPREAD,
             "finger_length_spread": anatomy.FINGER_LENGTH_SPREAD,
-            "skin": args.skin.name if args.skin.is_file() else "made anew",
+            "skin": "made anew" if skin is None else args.skin.name,
         },
         "shape_names": rest.space.names,
         "shape_variance_explained": round(rest.space.explained, 6),

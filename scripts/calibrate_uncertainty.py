@@ -312,7 +312,7 @@ def section(
 def write(path: Path, values: dict) -> None:
     """Replace a JSON file at once."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=1) + "\n")
+    temporary.write_text(json.dumps(values, indent=2) + "\n")
     os.replace(temporary, path)
 
 

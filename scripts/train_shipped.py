@@ -122,7 +122,7 @@ def thinned(hand: HandModel, others: int = 150) -> HandModel:
     Joints are the same, a mean over vertices stands for that over all.
     """
     used = (hand.joint_regressor != 0).any(0)
-    used[hand.tip_vertices] = True
+    used[hand.tip_vertices.flatten()] = True
     rest = (~used).nonzero()[:, 0]
     chosen = torch.randperm(len(rest), generator=torch.Generator().manual_seed(0))[:others]
     rows = torch.cat([used.nonzero()[:, 0], rest[chosen]]).sort().values

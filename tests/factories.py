@@ -56,7 +56,7 @@ def random_hand(seed: int = 0, vertices: int = 23) -> HandModelArrays:
         joint_template=joint_template,
         joint_shapedirs=joint_shapedirs,
         joint_regressor=regressor / regressor.sum(1, keepdims=True),
-        tip_vertices=tips,
+        tip_vertices=tips[:, None],
         parents=BONE_PARENTS,
         pose_axes=Rotation.random(15, random_state=seed).as_matrix(),
         pose_limits=np.tile([-1.0, 1.0], (15, 3, 1)),

@@ -25,8 +25,11 @@ JOINT_GAP_MM = 1.5
 #: turns about the head of the capitate (Youm et al., J. Bone Joint Surg. 60-A, 1978), which lies about
 #: two thirds of the carpus's height from the third metacarpal and under the distal wrist crease.
 CARPUS_MM = np.array([25.5, 18.0, 19.5, 20.5, 20.5])
-#: The tip joint is where the nail ends, this much short of the end of the flesh.
+#: The tip joint lies this much short of the distal bone's published length with its soft tissue.
 NAIL_BORDER_MM = 1.0
+#: Flesh and nail end this much beyond the tip joint (m), by outlines of fingers in photographs. Published
+#: lengths count from the joint's gap; a finger turns about a centre in the head of the bone before it.
+FLESH_BEYOND_TIP = 0.004
 #: Breadth across the knuckles, mean of women (74) and men (84).
 HAND_BREADTH_MM = 79.0
 #: How much the breadth of palms of one length varies (s.d. as a share): breadths vary by 4.7 % within a sex

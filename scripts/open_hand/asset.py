@@ -15,7 +15,7 @@ import numpy as np
 from . import anatomy
 from .proportions import segment_lengths
 
-NAME = "open_hand_v3"
+NAME = "open_hand_v4"
 """Of the files, without what kind they are."""
 FRAME = (
     "right hand, metres, origin at the wrist joint; rest pose: fingers along -x, back of the hand "
@@ -79,7 +79,7 @@ def write_provenance(path: Path, sha256: str, details: dict[str, Any]) -> None:
         "bone_lengths_source": (
             "Buryanov and Kotiuk, Proportions of hand segments, Int. J. Morphol. 28(3), 2010; joint "
             "distance = bone + 1.5 mm; wrist-MCP = carpus + metacarpal + 0.75 mm; tip = distal bone + "
-            "soft tissue + 0.75 - 1.0 mm"
+            "soft tissue + 0.75 - 1.0 mm; the flesh goes on beyond it by FLESH_BEYOND_TIP"
         ),
         **details,
     }

@@ -31,7 +31,7 @@ class RestHand:
     uv_faces: np.ndarray  # (F,3)
     member: np.ndarray  # (V,5) share in each finger
     sharpness: np.ndarray  # (V,) how sharply skinning changes from bone to bone
-    tip_vertices: np.ndarray  # (5,)
+    tip_vertices: np.ndarray  # (5,) or (5,n): a tip is the mean of its vertices
     wrist_loop: np.ndarray  # (20,)
 
 

@@ -34,14 +34,15 @@ def fit_regressor(
     tip_vertices: np.ndarray,
     samples: list[tuple[np.ndarray, np.ndarray]],
 ) -> np.ndarray:
-    """Rows (21,V) by non-negative least squares on chain joints; rows sum to 1, tips are vertices."""
+    """Rows (21,V) by non-negative least squares on chain joints, sums 1; tips are means of vertices."""
     posed = [forward(betas, pose) for betas, pose in samples]
     vertices = np.stack([p[0] for p in posed])
     chain = np.stack([p[1] for p in posed])
     regressor = np.zeros((21, len(v_template)))
     for j in range(21):
         if j and j % 4 == 0:
-            regressor[j, tip_vertices[j // 4 - 1]] = 1.0
+            tips = tip_vertices[j // 4 - 1]
+            regressor[j, tips] = 1.0 / len(tips)
             continue
         distance = np.linalg.norm(v_template - joints[j], axis=1)
         near = np.argsort(distance)[: 300 if j < 3 or j % 4 == 1 else 160]

@@ -141,6 +141,21 @@ def test_a_small_hand_in_a_large_picture_is_found(detector):
         assert quick.detect(image) == []
 
 
+def test_every_hand_of_a_crowd_is_found(detector):
+    hand, joints = draw_hand(48, background=(128, 128, 128))
+    image = np.full((900, 1200, 3), 128, np.uint8)
+    corners = [(x, y) for y in range(40, 800, 190) for x in range(30, 1100, 180)]
+    for x, y in corners:
+        image[y : y + 48, x : x + 48] = hand
+    found = np.array([middle(hand) for hand in detector.detect(image)])
+    assert len(found) == len(corners) == 24
+    for corner in corners:
+        wanted = joints + corner
+        assert np.linalg.norm(found - wanted, axis=-1).mean(1).min() < 4
+    with MediaPipeDetector(MediaPipeConfig(max_hands=5)) as few:
+        assert len(few.detect(image)) == 5
+
+
 def test_a_hand_cut_by_the_frame(detector, drawn):
     """Joints outside are guessed, and said to be."""
     image, joints = drawn

@@ -11,6 +11,6 @@ ASSETS = Path(__file__).resolve().parents[2] / "src" / "amvur" / "hand" / "asset
 @pytest.fixture(scope="session")
 def hand() -> dict[str, np.ndarray]:
     """All arrays, reals in float64."""
-    with np.load(ASSETS / "open_hand_v3.npz", allow_pickle=False) as data:
+    with np.load(ASSETS / "open_hand_v4.npz", allow_pickle=False) as data:
         arrays = {key: data[key] for key in data.files}
     return {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in arrays.items()}

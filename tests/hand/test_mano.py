@@ -263,7 +263,7 @@ def test_the_other_file_beside_is_taken(right, chumpy):
 def test_settings_reach_mano(right):
     ours = load_hand_model(right, "right", HO3D_MANO)
     assert not ours.pose_mean.any()
-    assert ours.tip_vertices.tolist() == list(TIPS["ho3d"])
+    assert ours.tip_vertices.tolist() == [[tip] for tip in TIPS["ho3d"]]
 
 
 def test_a_missing_file_is_explained(tmp_path):

@@ -79,7 +79,7 @@ def test_translation_is_added_last(model, rng):
     np.testing.assert_allclose(with_it.bone_origin, without.bone_origin + transl, atol=1e-14)
 
 
-def test_bones_keep_their_lengths_and_tips_are_vertices(model, arrays, rng):
+def test_bones_keep_their_lengths_and_tips_are_means_of_vertices(model, arrays, rng):
     mesh = model(*parameters(rng, 4))
     for child, parent in enumerate(JOINT_PARENTS):
         if child in TIP_JOINTS or parent < 0:
@@ -87,8 +87,8 @@ def test_bones_keep_their_lengths_and_tips_are_vertices(model, arrays, rng):
         posed = (mesh.joints[:, child] - mesh.joints[:, parent]).norm(dim=-1)
         rest = (mesh.rest_joints[:, child] - mesh.rest_joints[:, parent]).norm(dim=-1)
         np.testing.assert_allclose(posed, rest, atol=1e-12)
-    tips = mesh.vertices[:, arrays.tip_vertices.tolist()]
-    np.testing.assert_array_equal(mesh.joints[:, list(TIP_JOINTS)], tips)
+    tips = mesh.vertices[:, arrays.tip_vertices.tolist()].mean(2)
+    np.testing.assert_allclose(mesh.joints[:, list(TIP_JOINTS)], tips, rtol=0, atol=1e-15)
 
 
 def test_the_chain_of_bones_written_out(model, rng):
@@ -240,7 +240,7 @@ def test_the_open_hands_arrays_hold_together():
     assert hand.lbs_weights.min() >= 0
     assert hand.joint_regressor.min() >= 0
     np.testing.assert_allclose(
-        hand.joint_template[list(TIP_JOINTS)], hand.v_template[hand.tip_vertices], atol=1e-6
+        hand.joint_template[list(TIP_JOINTS)], hand.v_template[hand.tip_vertices].mean(1), atol=1e-6
     )
     np.testing.assert_allclose(
         hand.pose_axes @ hand.pose_axes.transpose(0, 2, 1), np.tile(np.eye(3), (15, 1, 1)), atol=1e-5

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+DISTAL_BONES = [15, 3, 6, 12, 9]
+"""Of thumb to little finger."""
 ASSETS = Path(__file__).resolve().parents[2] / "src" / "amvur" / "hand" / "assets"
 
 
@@ -77,15 +79,39 @@ def test_flesh_over_the_thumb_metacarpal_is_as_thin_as_in_life(hand: dict[str, n
     assert len(depth) > 8
     assert abs(depth.mean() - 13.5) < 1
     assert 12 < depth.min() <= depth.max() < 16
-    fingers = hand["lbs_weights"][:, 1:13].sum(1) > 0.1
+    fingers = hand["lbs_weights"][:, [1, 2, 4, 5, 7, 8, 10, 11]].sum(1) > 0.9
     assert moved[fingers].max() < 0.1
     assert moved.max() < 10
 
 
+def _flesh_beyond_tips(hand: dict[str, np.ndarray]) -> np.ndarray:
+    """How far (mm) each finger's flesh goes on beyond its tip joint, in the direction of its last bone."""
+    beyond = []
+    for joint, bone in zip((4, 8, 12, 16, 20), DISTAL_BONES, strict=True):
+        base, tip = hand["joint_template"][[joint - 1, joint]]
+        own = hand["v_template"][hand["lbs_weights"][:, bone] > 0.9]
+        beyond.append(1000 * ((own - tip) @ (tip - base)).max() / np.linalg.norm(tip - base))
+    return np.array(beyond)
+
+
+def test_fingertips_end_beyond_the_joints_within_them(hand: dict[str, np.ndarray]) -> None:
+    with np.load(ASSETS / "open_hand_v1.npz", allow_pickle=False) as data:
+        assert (np.abs(_flesh_beyond_tips(dict(data))) < 0.7).all()  # a vertex at the end
+    assert (np.abs(_flesh_beyond_tips(hand) - 4.2) < 0.5).all()
+    tips = hand["joint_template"][4::4]
+    skin = np.linalg.norm(hand["v_template"] - tips[:, None], axis=-1).min(1)
+    assert (skin > 0.0015).all()  # no vertex: the joint is inside
+
+
 def test_version_1_is_the_same_hand_with_the_same_first_betas(hand: dict[str, np.ndarray]) -> None:
     with np.load(ASSETS / "open_hand_v1.npz", allow_pickle=False) as data:
-        for key in ("faces", "lbs_weights", "posedirs", "joint_template", "pose_limits"):
+        for key in ("faces", "lbs_weights", "posedirs", "pose_limits"):
             assert np.array_equal(data[key], hand[key]), key
-        assert np.array_equal(data["shapedirs"][..., :5], hand["shapedirs"][..., :5])
+        assert np.array_equal(data["shapedirs"][..., 1:5], hand["shapedirs"][..., 1:5])
+        distal = hand["lbs_weights"][:, DISTAL_BONES].sum(1) > 0
+        assert np.array_equal(data["shapedirs"][~distal, :, 0], hand["shapedirs"][~distal, :, 0])
+        tips = np.isin(np.arange(21), (4, 8, 12, 16, 20))
+        assert np.array_equal(data["joint_template"][~tips], hand["joint_template"][~tips])
+        assert np.abs(data["joint_template"] - hand["joint_template"]).max() < 0.0003
         rest = data["shapedirs"][..., 5:]
     assert np.sqrt((rest**2).sum(1).mean(0)).max() < 0.00016  # m: what version 2 gave up

@@ -58,6 +58,21 @@ def test_radii_follow_the_betas_as_the_rings_do():
             np.testing.assert_allclose(found[: len(wanted)], wanted, atol=1e-4)
 
 
+@pytest.mark.parametrize("version", ["open", "open-v1"])
+def test_the_last_sphere_of_a_finger_ends_where_its_flesh_does(version):
+    arrays = load_open_hand(version=version)
+    model = HandModel(arrays, torch.float64)
+    spheres = make_skin_spheres(model)
+    bones = layout_contacts(arrays).bone
+    for bone, tip in ((15, 4), (3, 8), (6, 12), (12, 16), (9, 20)):
+        base, end = arrays.joint_template[[tip - 1, tip]]
+        axis = (end - base) / np.linalg.norm(end - base)
+        last = np.flatnonzero(bones == bone)[-1]
+        reach = (spheres.centers.rest[0, last].numpy() - base) @ axis + float(spheres.radii[last])
+        flesh = (arrays.v_template[arrays.lbs_weights[:, bone] > 0.9] - base) @ axis
+        assert abs(reach - flesh.max()) < 0.0015, (bone, reach, flesh.max())
+
+
 def test_nothing_overlaps_in_a_flat_hand():
     model = HandModel(load_open_hand("right"), torch.float64)
     assert (overlaps(make_skin_spheres(model), at_rest(1)) < 0).all()

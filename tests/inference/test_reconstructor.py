@@ -113,9 +113,9 @@ def test_joints_in_the_picture_are_the_joints_projected(hand):
     np.testing.assert_allclose(hand.joints_2d, project_numpy(hand.joints), atol=1e-3)
 
 
-def test_fingertips_lie_on_the_mesh(hand):
+def test_fingertips_lie_within_the_mesh(hand):
     tips = load_hand_model("open", hand.side).tip_vertices
-    np.testing.assert_allclose(hand.joints[[4, 8, 12, 16, 20]], hand.vertices[tips], atol=1e-6)
+    np.testing.assert_allclose(hand.joints[[4, 8, 12, 16, 20]], hand.vertices[tips].mean(1), atol=1e-6)
 
 
 def test_faces_look_outwards(hand):

@@ -71,6 +71,22 @@ def test_a_large_photograph_is_drawn_like_a_small_one():
     assert np.abs(small - 128).mean() > 5
 
 
+def test_a_small_hand_is_not_hidden_by_what_is_drawn_about_it():
+    hand = make_hand(0, size=(1200, 900), position=(0.0, 0.1, 4.0))
+    extent = np.ptp(hand.joints_2d, axis=0).max()
+    assert extent < 80
+    changed = (draw_overlay(gray(1200, 900), [hand]) != 128).any(-1)
+    changed[750:, :320] = False  # the legend
+    rows, columns = np.nonzero(changed)
+    low, high = hand.box_xyxy_px[:2], hand.box_xyxy_px[2:]
+    assert columns.min() > low[0] - 5
+    assert columns.max() < high[0] + 5
+    assert rows.min() > low[1] - 30
+    joints = np.round(hand.joints_2d).astype(int)
+    colors = {tuple(draw_overlay(gray(1200, 900), [hand])[y, x] // 32) for x, y in joints}
+    assert len(colors) > 6  # fingers can be told apart
+
+
 def test_uncertainty_runs_from_violet_to_red():
     colors = uncertainty_colors(np.array([0.0, 10.0, 99.0]), 10.0)
     np.testing.assert_array_equal(colors[1], colors[2])

@@ -55,6 +55,10 @@ _RETRY_SCORE = 0.75
 """The lowest score of a further hand, or one in a part of an image: more looks are more chances to err."""
 
 
+_LEVELS_FOR_ALL = 2
+"""Up to this level, parts of every image are searched that shows no large hand; further down, of crowds."""
+
+
 @dataclass(frozen=True)
 class MediaPipeConfig:
     """How the networks are used.
@@ -62,15 +66,16 @@ class MediaPipeConfig:
     `runs` looks at every hand (the first is not changed; odd ones are mirrored). `threshold` is the lowest
     score (mean presence over the looks) of a hand that is returned, `palm_threshold` that of a palm that is
     followed at first. At most `max_hands` are returned; `max_palms` bounds the time for cluttered images.
-    `tile_levels` says how far small hands are searched for: 0 not at all, 1 in halves, 2 in quarters.
+    `tile_levels` says how far small hands are searched for: 0 not at all, 1 in halves, 2 in quarters, 3 (only
+    where quarters or more show hands) in eighths.
     """
 
     runs: int = 4
     threshold: float = 0.5
     palm_threshold: float = 0.3
-    max_hands: int = 10
-    max_palms: int = 12
-    tile_levels: int = 2
+    max_hands: int = 100
+    max_palms: int = 100
+    tile_levels: int = 3
 
     def __post_init__(self) -> None:
         """Raise `InputError` for values that make no sense."""
@@ -171,7 +176,7 @@ class MediaPipeDetector:
             hands = self._follow(view, palms, hands, _HESITANT_PALM, config.threshold)
         for level in range(1, config.tile_levels + 1):
             side = max(shape[:2]) / 2**level
-            if side > PALM_INPUT_PX / 2 and all(extent(hand) < side / 2 for hand in hands):
+            if side > PALM_INPUT_PX / 2 and _worth_a_search(hands, side, level):
                 palms = self._find_palms(view, tiles(shape, side))
                 hands = self._follow(view, palms, hands, _TILE_PALM, strict)
         return sorted(hands, key=lambda hand: -hand.score)
@@ -244,6 +249,17 @@ class MediaPipeDetector:
     def _detect_at(self, view: View, crop: CropTransform) -> HandDetection:
         looks = [self._look(view, jitter(crop, run)) for run in range(self.config.runs)]
         return combine_looks(looks, view.shape)
+
+
+def _worth_a_search(hands: list[HandDetection], tile_px: float, level: int) -> bool:
+    """Whether parts of an image may show hands that were too small until now.
+
+    Not where known hands fill half a tile: most of a crowd's, every one of a few people's.
+    """
+    extents = [extent(hand) for hand in hands]
+    if level <= _LEVELS_FOR_ALL:
+        return all(size < tile_px / 2 for size in extents)
+    return bool(extents) and float(np.median(extents)) < tile_px / 2
 
 
 def _inside(palm: Palm, hand: HandDetection) -> bool:

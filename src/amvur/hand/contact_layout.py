@@ -74,6 +74,7 @@ def layout_contacts(arrays: HandModelArrays) -> ContactLayout:
 def _sphere_rings(arrays: HandModelArrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return for every sphere its ring of vertices, their weights (sum 1) and its bone."""
     rings, weights, bones = [], [], []
+    inner_tips = arrays.tip_vertices.shape[1] > 1  # their mean lies within the finger, one lies at its end
     for first in (1, 4, 7, 10, 13):
         owned = arrays.lbs_weights[:, first : first + 3].sum(1)
         finger = np.flatnonzero(owned > 0.6)
@@ -83,7 +84,7 @@ def _sphere_rings(arrays: HandModelArrays) -> tuple[np.ndarray, np.ndarray, np.n
             bone = first + segment
             start, end = arrays.joint_template[[BONE_JOINTS[bone], BONE_JOINTS[bone] + 1]]
             for place in places:
-                ring, weight = _ring(arrays.v_template, finger, start, end, place)
+                ring, weight = _ring(arrays.v_template, finger, start, end, place, inner_tips)
                 rings.append(ring)
                 weights.append(weight)
                 bones.append(bone)
@@ -91,7 +92,12 @@ def _sphere_rings(arrays: HandModelArrays) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def _ring(
-    vertices: np.ndarray, finger: np.ndarray, start: np.ndarray, end: np.ndarray, place: float | None
+    vertices: np.ndarray,
+    finger: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    place: float | None,
+    inner_tips: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the vertices nearest to a cross-section of a bone, weighted by the angle they stand for."""
     length = max(float(np.linalg.norm(end - start)), 1e-6)
@@ -102,7 +108,8 @@ def _ring(
     if place is None:
         # A sphere that ends with the finger: its center is one radius before the tip.
         near = np.argsort(np.abs(along - 0.6 * length), kind="stable")[:_RING]
-        place = 1 - min(float(np.linalg.norm(radial[near], axis=1).mean()) / length, 0.6)
+        ends = float(along.max()) / length if inner_tips else 1.0
+        place = ends - min(float(np.linalg.norm(radial[near], axis=1).mean()) / length, 0.6)
     chosen = np.argsort(np.abs(along - place * length), kind="stable")[:_RING]
     side = np.cross(axis, [0.0, 1.0, 0.0] if abs(axis[1]) < 0.9 else [1.0, 0.0, 0.0])
     around = np.arctan2(radial[chosen] @ np.cross(axis, side), radial[chosen] @ side)

@@ -124,7 +124,7 @@ def load_mano(
         joint_template=joint_template,
         joint_shapedirs=np.einsum("jv,vcd->jcd", regressor, shapedirs),
         joint_regressor=regressor,
-        tip_vertices=np.array(tips, dtype=np.int64),
+        tip_vertices=np.array(tips, dtype=np.int64)[:, None],
         parents=BONE_PARENTS,
         pose_axes=anatomical_axes(joint_template, side),
         pose_limits=anatomical_limits(rest),

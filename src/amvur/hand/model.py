@@ -19,7 +19,8 @@ class HandModelArrays:
     """The arrays of a hand model, named as in smplx; metres; rest frames of all bones world aligned.
 
     The 21 rest joints are linear in the betas (`joint_template + joint_shapedirs @ betas`); the first
-    of every finger to the last but one are the pivots of the 16 bones, the tips are vertices.
+    of every finger to the last but one are the pivots of the 16 bones, a tip is the mean of n vertices
+    (one of MANO's).
     `pose_axes[k]` are bone k+1's flexion, abduction and twist axes (rows), `pose_limits[k]` the range
     (rad) of the local axis-angle along them and `rest_angles[k]` the clinical angles (rad) that the
     rest pose already has; `pose_mean` is added to every `hand_pose`.
@@ -35,7 +36,7 @@ class HandModelArrays:
     joint_template: Float64[np.ndarray, "21 3"]
     joint_shapedirs: Float64[np.ndarray, "21 3 10"]
     joint_regressor: Float64[np.ndarray, "21 V"]
-    tip_vertices: Int[np.ndarray, "5"]
+    tip_vertices: Int[np.ndarray, "5 n"]
     parents: tuple[int, ...]
     pose_axes: Float64[np.ndarray, "15 3 3"]
     pose_limits: Float64[np.ndarray, "15 3 2"]
@@ -172,7 +173,7 @@ class HandModel(nn.Module):
         vertices = self.skin(rest_vertices, rest_joints, bone_rotation, bone_origin)
         joints = self.chain_joints(rest_joints, bone_rotation, bone_origin)
         joints = joints.index_copy(
-            -2, torch.tensor(TIP_JOINTS, device=joints.device), vertices[..., self.tip_vertices, :]
+            -2, torch.tensor(TIP_JOINTS, device=joints.device), vertices[..., self.tip_vertices, :].mean(-2)
         )
         if transl is not None:
             vertices, joints = vertices + transl[..., None, :], joints + transl[..., None, :]

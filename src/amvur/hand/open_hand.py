@@ -12,7 +12,7 @@ from amvur.errors import ModelFileError
 from amvur.hand.model import HandModelArrays, mirror_arrays
 from amvur.structures import Side
 
-VERSIONS = {"open": "open_hand_v3.npz", "open-v1": "open_hand_v1.npz"}
+VERSIONS = {"open": "open_hand_v4.npz", "open-v1": "open_hand_v1.npz"}
 """Version 1 is the hand that `synth-v1` was made with: the same mesh, but all palms of a length are alike."""
 
 
@@ -45,7 +45,7 @@ def load_open_hand(side: Side = "right", version: str = "open") -> HandModelArra
         joint_template=real("joint_template"),
         joint_shapedirs=real("joint_shapedirs"),
         joint_regressor=real("joint_regressor"),
-        tip_vertices=arrays["tip_vertices"].astype(np.int64),
+        tip_vertices=arrays["tip_vertices"].astype(np.int64).reshape(5, -1),
         parents=tuple(int(p) for p in arrays["parents"]),
         pose_axes=real("pose_axes"),
         pose_limits=real("pose_limits"),

@@ -28,6 +28,9 @@ _FINGER_COLORS = (  # the wrist, then thumb to little finger
 _RAMP = np.array(  # dark violet, teal, yellow, red: ordered in lightness up to the warning colour
     [[72, 40, 120], [33, 145, 140], [180, 222, 44], [253, 174, 60], [222, 48, 40]], dtype=np.float64
 )
+_SMALL = 160
+"""Hands below this many thousandths of the picture's longer side have lines that shrink with them."""
+_LEAST_SHARE = 0.2
 _NICE_MM = (5, 10, 15, 20, 30, 50, 100, 200, 500, 1000)
 
 
@@ -36,8 +39,9 @@ def draw_overlay(image: RgbImage, hands: Sequence[HandReconstruction]) -> UInt8[
 
     The mesh's colour is each vertex's standard deviation in mm (legend at the bottom left); joints
     and bones have their finger's colour; the circle around a joint has its projected standard deviation
-    as radius. The picture is scaled so that its longer side lies between 640 and 1600 px (small ones
-    grow at most fourfold); coordinates in the JSON stay those of the full photograph.
+    as radius. Small hands get thin lines, and their number alone. The picture is scaled so that its longer
+    side lies between 640 and 1600 px (small ones grow at most fourfold); coordinates in the JSON stay
+    those of the full photograph.
     """
     from amvur.threads import one_thread  # torch takes seconds to import: not before it is needed
 
@@ -161,13 +165,20 @@ class _Pen:
         self.unit = unit
         self.draw = ImageDraw.Draw(layer)
         self.font = ImageFont.load_default(size=max(8.0, 19 * unit))
+        self.small_font = ImageFont.load_default(size=max(8.0, 12 * unit))
+
+    def _share(self, hand: HandReconstruction, scale: float) -> float:
+        """Return the size of a hand's lines over their usual one: less for a small hand."""
+        extent = scale * float(np.ptp(hand.joints_2d, axis=0).max())
+        return float(np.clip(extent / (_SMALL * self.unit), _LEAST_SHARE, 1.0))
 
     def skeleton(self, hand: HandReconstruction, scale: float) -> None:
         """Draw bones, joints and the circles of their standard deviations (last joints on top)."""
         points = hand.joints_2d * scale
         focal = scale * (hand.camera.intrinsics[0, 0] + hand.camera.intrinsics[1, 1]) / 2
         radii = focal * hand.joints_std / np.maximum(hand.joints[:, 2], 1e-3)
-        bone, dot = max(1, round(4 * self.unit)), 4.5 * self.unit
+        unit = self.unit * self._share(hand, scale)
+        bone, dot, border = max(1, round(4 * unit)), max(1.0, 4.5 * unit), max(1, round(1.6 * unit))
         for joint, parent in enumerate(JOINT_PARENTS):
             if parent >= 0:
                 line = [tuple(points[parent]), tuple(points[joint])]
@@ -176,15 +187,21 @@ class _Pen:
         for joint, (x, y) in enumerate(points):
             color, radius = _finger_color(joint), min(float(radii[joint]), float(max(self.size)))
             circle = (x - radius, y - radius, x + radius, y + radius)
-            self.draw.ellipse(circle, outline=(*color, 190), width=max(1, round(1.6 * self.unit)))
+            self.draw.ellipse(circle, outline=(*color, 190), width=border)
             self.draw.ellipse((x - dot, y - dot, x + dot, y + dot), (*color, 255), (0, 0, 0, 200))
 
     def label(self, hand: HandReconstruction, index: int, scale: float) -> None:
-        """Write number, side and score at the box's top left corner, kept inside the picture."""
+        """Write number, side and score at the box's top left corner, kept inside the picture.
+
+        Of a small hand, one of many maybe, only the number: the rest would hide its neighbors.
+        """
+        x, y = (float(value) for value in hand.box_xyxy_px[:2] * scale)
+        if self._share(hand, scale) < 0.6:
+            self.text((x, y - 18 * self.unit), str(index), self.small_font)
+            return
         median_mm = 1000 * float(np.median(hand.joints_std))
         text = f"{index}: {hand.side} {hand.score:.2f}  ±{median_mm:.1f} mm"
-        x, y = hand.box_xyxy_px[:2] * scale
-        self.text((float(x), float(y) - 30 * self.unit), text)
+        self.text((x, y - 30 * self.unit), text, self.font)
 
     def legend(self, limit_mm: float) -> None:
         """Draw the colour scale in mm at the bottom left."""
@@ -206,15 +223,21 @@ class _Pen:
             place = (left + bar * fraction, top + 46 * unit)
             self.draw.text(place, number, (255, 255, 255, 255), self.font, anchor=anchor)
 
-    def text(self, place: tuple[float, float], text: str) -> None:
+    def text(
+        self,
+        place: tuple[float, float],
+        text: str,
+        font: ImageFont.FreeTypeFont | ImageFont.ImageFont | None = None,
+    ) -> None:
         """Write white on a dark plate, moved so far that all of it lies in the picture."""
-        x0, y0, x1, y1 = self.draw.textbbox((0, 0), text, self.font)
-        margin = 4 * self.unit
+        font = font or self.font
+        x0, y0, x1, y1 = self.draw.textbbox((0, 0), text, font)
+        margin = 4 * self.unit if font is self.font else 2 * self.unit
         x = max(margin, min(place[0], self.size[0] - (x1 - x0) - 2 * margin))
         y = max(margin, min(place[1], self.size[1] - (y1 - y0) - 2 * margin))
         plate = (x - margin, y - margin, x + x1 - x0 + margin, y + y1 - y0 + margin)
         self.draw.rectangle(plate, (0, 0, 0, 165))
-        self.draw.text((x - x0, y - y0), text, (255, 255, 255, 255), self.font)
+        self.draw.text((x - x0, y - y0), text, (255, 255, 255, 255), font)
 
 
 def _finger_color(joint: int) -> tuple[int, int, int]:
