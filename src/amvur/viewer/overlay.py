@@ -128,13 +128,19 @@ def _window(
     hand: HandReconstruction, intrinsics: Float[np.ndarray, "3 3"], width: int, height: int
 ) -> tuple[int, int, int, int] | None:
     """Return the part of the canvas that the mesh can touch (x0, y0, x1, y1), or None if it is outside."""
-    homogeneous = hand.vertices.astype(np.float64) @ intrinsics.T
-    pixels = homogeneous[:, :2] / homogeneous[:, 2:]
+    pixels = _project(hand, intrinsics)
     low = np.clip(np.floor(pixels.min(0)) - 1, 0, [width, height]).astype(int)
     high = np.clip(np.ceil(pixels.max(0)) + 1, 0, [width, height]).astype(int)
     if (high <= low).any():
         return None
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _project(hand: HandReconstruction, intrinsics: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "V 2"]:
+    """Return the mesh's vertices in pixels."""
+    homogeneous = hand.vertices.astype(np.float64) @ intrinsics.T
+    pixels: NDArray[Any] = homogeneous[:, :2] / homogeneous[:, 2:]
+    return pixels
 
 
 def _draw_lines(
@@ -191,11 +197,12 @@ class _Pen:
             self.draw.ellipse((x - dot, y - dot, x + dot, y + dot), (*color, 255), (0, 0, 0, 200))
 
     def label(self, hand: HandReconstruction, index: int, scale: float) -> None:
-        """Write number, side and score at the box's top left corner, kept inside the picture.
+        """Write number, side and score over box and mesh at their left, kept inside the picture.
 
         Of a small hand, one of many maybe, only the number: the rest would hide its neighbors.
         """
         x, y = (float(value) for value in hand.box_xyxy_px[:2] * scale)
+        y = min(y, scale * float(_project(hand, hand.camera.intrinsics)[:, 1].min()))
         if self._share(hand, scale) < 0.6:
             self.text((x, y - 18 * self.unit), str(index), self.small_font)
             return
