@@ -27,7 +27,7 @@ from amvur.detect.given import GivenBoxes
 from amvur.geometry.procrustes import align_similarity
 from amvur.inference.assemble import FittedHand
 from amvur.inference.camera import make_camera
-from amvur.inference.evidence import merge_runs
+from amvur.inference.evidence import lies_on, merge_runs
 from amvur.inference.reconstructor import Reconstructor
 from amvur.structures import HandDetection
 
@@ -75,7 +75,8 @@ def main() -> None:
             low, high = joints_2d.min(0), joints_2d.max(0)
             margin = 0.05 * (high - low).max()
             box = np.concatenate([low - margin, high + margin]).astype(np.float64)
-            found = [d for d in reconstructor.detector.detect(image) if d.side == side and on(d, joints_2d)]
+            seen = reconstructor.detector.detect(image)
+            found = [d for d in seen if d.side == side and lies_on(d, joints_2d)]
             for name, detections in (
                 ("detector", found[:1]),
                 ("box", boxes.detect(image, boxes=box[None], side=side)),
@@ -83,13 +84,6 @@ def main() -> None:
                 for detection in detections:
                     compare(reconstructor, image, detection, truth, scores[name], contacts)
     print(json.dumps({**machine(), **{name: s.summary() for name, s in scores.items()}}, indent=1))
-
-
-def on(detection: HandDetection, joints_2d: np.ndarray) -> bool:
-    """Whether the landmarks lie on the hand: within 15 % of its size on average."""
-    merged = merge_runs(detection)
-    error = np.linalg.norm(merged.joints_2d_px - joints_2d, axis=-1).mean()
-    return float(error) < 0.15 * merged.size_px
 
 
 def compare(

@@ -176,7 +176,7 @@ def detections_of(
 ) -> list[HandDetection]:
     """Return what the detector finds of the hand with these joints (21,2; px), if it does."""
     found = reconstructor.detector.detect(image)
-    return [d for d in found if d.side == side and on_target(d, joints_2d)][:1]
+    return [d for d in found if d.side == side and lies_on(d, joints_2d)][:1]
 
 
 def boxes_of(
@@ -195,13 +195,6 @@ def boxes_of(
     if (inside[2:] - inside[:2]).min() < 0.3 * (box[2:] - box[:2]).min():
         return []
     return reconstructor.detector.detect(image, boxes=box[None], side=side)
-
-
-def on_target(detection: HandDetection, joints_2d: np.ndarray) -> bool:
-    """Whether the landmarks lie on the hand: within 15 % of its size on average."""
-    merged = merge_runs(detection)
-    error = np.linalg.norm(merged.joints_2d_px - joints_2d, axis=-1).mean()
-    return float(error) < 0.15 * merged.size_px
 
 
 def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Tensor, Tensor]:

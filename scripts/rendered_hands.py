@@ -21,6 +21,7 @@ from amvur.hand.landmarks import HandState
 from amvur.hand.model import HandMesh, HandModel
 from amvur.hand.open_hand import load_open_hand
 from amvur.hand.prior import HandPrior, make_prior
+from amvur.inference.evidence import lies_on
 from amvur.render import Lighting, render_hand
 from amvur.structures import HandDetection
 
@@ -65,18 +66,12 @@ def _observe(seeds: Sequence[int], pictures: bool) -> list[Observation]:
         for seed in seeds:
             rendered = render_random_hand(model, prior, pattern, seed)
             hands = [h for h in detector.detect(rendered.image) if h.side == "right"]
-            if hands and _on_target(rendered, hands[0]):
+            places = project(rendered.mesh.joints[0].numpy(), rendered.intrinsics)
+            if hands and lies_on(hands[0], places):
                 if not pictures:
                     rendered = replace(rendered, image=np.zeros((0, 0, 3), np.uint8))
                 observations.append(Observation(rendered, hands[0]))
     return observations
-
-
-def _on_target(rendered: RenderedHand, hand: HandDetection) -> bool:
-    """Whether the landmarks lie on the hand: within 15 % of its size on average."""
-    observed = np.median(hand.joints_2d_px, 0)
-    error = np.linalg.norm(observed - project(rendered.mesh.joints[0].numpy(), rendered.intrinsics), axis=-1)
-    return float(error.mean()) < 0.15 * float(np.ptp(observed, axis=0).max())
 
 
 def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:

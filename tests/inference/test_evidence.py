@@ -13,7 +13,7 @@ from amvur.hand.landmarks import landmarks, make_chain
 from amvur.hand.model import HandModel
 from amvur.hand.open_hand import load_open_hand
 from amvur.hand.prior import make_prior
-from amvur.inference.evidence import collect_evidence, merge_runs, only_a_box, repeat, start_states
+from amvur.inference.evidence import collect_evidence, lies_on, merge_runs, only_a_box, repeat, start_states
 from amvur.inference.objective import DETECTED
 from amvur.structures import HandDetection
 
@@ -56,6 +56,14 @@ def evidence_of(hand, intrinsics=INTRINSICS, convention=OURS):
 def assert_same(one, other, **tolerance):
     for name in DETECTED:
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), err_msg=name, **tolerance)
+
+
+def test_a_detection_lies_on_the_joints_that_it_is_near():
+    hand = detection()
+    middle = np.median(hand.joints_2d_px, 0)
+    size = np.ptp(middle, axis=0).max()
+    for share, near in ((0.0, True), (0.14, True), (0.16, False)):
+        assert lies_on(hand, middle + [share * size, 0]) == near
 
 
 @pytest.mark.parametrize("kind", ["all", "2D only", "box only"])

@@ -54,6 +54,13 @@ def merge_runs(detection: HandDetection) -> MergedRuns:
     return MergedRuns(middle, spread, float(np.ptp(middle, axis=0).max()))
 
 
+def lies_on(detection: HandDetection, joints_2d: Float[np.ndarray, "21 2"]) -> bool:
+    """Whether a detection is of the hand with these joints (px): on average within 15 % of its size."""
+    merged = merge_runs(detection)
+    error = np.linalg.norm(merged.joints_2d_px - joints_2d, axis=-1).mean()
+    return float(error) < 0.15 * merged.size_px
+
+
 def collect_evidence(
     detections: Sequence[HandDetection],
     intrinsics: Float[np.ndarray, "3 3"],
