@@ -63,7 +63,8 @@ def test_a_detection_lies_on_the_joints_that_it_is_near():
     middle = np.median(hand.joints_2d_px, 0)
     size = np.ptp(middle, axis=0).max()
     for share, near in ((0.0, True), (0.14, True), (0.16, False)):
-        assert lies_on(hand, middle + [share * size, 0]) == near
+        aside = np.array([share * size, 0])
+        assert lies_on(hand, middle + aside) == near
 
 
 @pytest.mark.parametrize("kind", ["all", "2D only", "box only"])
