@@ -39,7 +39,7 @@ from amvur.geometry.procrustes import align_similarity
 from amvur.inference.assemble import UNSURE_STD_M
 from amvur.inference.calibration import FEATURES, Calibration
 from amvur.inference.camera import make_camera
-from amvur.inference.evidence import merge_runs
+from amvur.inference.evidence import lies_on, merge_runs
 from amvur.inference.network_view import FusionSettings, NetworkView
 from amvur.inference.posterior import STD_SAMPLES, aligned_std, draw_meshes
 from amvur.inference.reconstructor import Reconstructor
