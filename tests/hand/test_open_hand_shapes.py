@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-DISTAL_BONES = [15, 3, 6, 12, 9]
+from amvur.hand.joints import JOINT_BONES, TIP_JOINTS
+
+DISTAL_BONES = [JOINT_BONES[tip] for tip in TIP_JOINTS]
 """Of thumb to little finger."""
 ASSETS = Path(__file__).resolve().parents[2] / "src" / "amvur" / "hand" / "assets"
 
@@ -87,7 +89,7 @@ def test_flesh_over_the_thumb_metacarpal_is_as_thin_as_in_life(hand: dict[str, n
 def _flesh_beyond_tips(hand: dict[str, np.ndarray]) -> np.ndarray:
     """How far (mm) each finger's flesh goes on beyond its tip joint, in the direction of its last bone."""
     beyond = []
-    for joint, bone in zip((4, 8, 12, 16, 20), DISTAL_BONES, strict=True):
+    for joint, bone in zip(TIP_JOINTS, DISTAL_BONES, strict=True):
         base, tip = hand["joint_template"][[joint - 1, joint]]
         own = hand["v_template"][hand["lbs_weights"][:, bone] > 0.9]
         beyond.append(1000 * ((own - tip) @ (tip - base)).max() / np.linalg.norm(tip - base))
@@ -110,7 +112,7 @@ def test_version_1_is_the_same_hand_with_the_same_first_betas(hand: dict[str, np
         assert np.array_equal(data["shapedirs"][..., 1:5], hand["shapedirs"][..., 1:5])
         distal = hand["lbs_weights"][:, DISTAL_BONES].sum(1) > 0
         assert np.array_equal(data["shapedirs"][~distal, :, 0], hand["shapedirs"][~distal, :, 0])
-        tips = np.isin(np.arange(21), (4, 8, 12, 16, 20))
+        tips = np.isin(np.arange(21), TIP_JOINTS)
         assert np.array_equal(data["joint_template"][~tips], hand["joint_template"][~tips])
         assert np.abs(data["joint_template"] - hand["joint_template"]).max() < 0.0003
         rest = data["shapedirs"][..., 5:]

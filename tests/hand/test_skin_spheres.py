@@ -7,6 +7,7 @@ from factories import random_hand
 from test_landmark_chain import moved, random_state
 
 from amvur.hand.contact_layout import layout_contacts
+from amvur.hand.joints import JOINT_BONES, TIP_JOINTS
 from amvur.hand.landmarks import N_PARAMETERS, HandState
 from amvur.hand.model import HandModel
 from amvur.hand.open_hand import load_open_hand
@@ -64,7 +65,8 @@ def test_the_last_sphere_of_a_finger_ends_where_its_flesh_does(version):
     model = HandModel(arrays, torch.float64)
     spheres = make_skin_spheres(model)
     bones = layout_contacts(arrays).bone
-    for bone, tip in ((15, 4), (3, 8), (6, 12), (12, 16), (9, 20)):
+    for tip in TIP_JOINTS:
+        bone = JOINT_BONES[tip]
         base, end = arrays.joint_template[[tip - 1, tip]]
         axis = (end - base) / np.linalg.norm(end - base)
         last = np.flatnonzero(bones == bone)[-1]

@@ -74,7 +74,6 @@ def layout_contacts(arrays: HandModelArrays) -> ContactLayout:
 def _sphere_rings(arrays: HandModelArrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return for every sphere its ring of vertices, their weights (sum 1) and its bone."""
     rings, weights, bones = [], [], []
-    inner_tips = arrays.tip_vertices.shape[1] > 1  # their mean lies within the finger, one lies at its end
     for first in (1, 4, 7, 10, 13):
         owned = arrays.lbs_weights[:, first : first + 3].sum(1)
         finger = np.flatnonzero(owned > 0.6)
@@ -84,32 +83,40 @@ def _sphere_rings(arrays: HandModelArrays) -> tuple[np.ndarray, np.ndarray, np.n
             bone = first + segment
             start, end = arrays.joint_template[[BONE_JOINTS[bone], BONE_JOINTS[bone] + 1]]
             for place in places:
-                ring, weight = _ring(arrays.v_template, finger, start, end, place, inner_tips)
-                rings.append(ring)
+                if place is None:
+                    place = _last_place(arrays, finger, start, end)
+                ring, weight = _ring(arrays.v_template[finger], start, end, place)
+                rings.append(finger[ring])
                 weights.append(weight)
                 bones.append(bone)
     return np.stack(rings), np.stack(weights), np.array(bones, dtype=np.int64)
 
 
-def _ring(
-    vertices: np.ndarray,
-    finger: np.ndarray,
-    start: np.ndarray,
-    end: np.ndarray,
-    place: float | None,
-    inner_tips: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vertices nearest to a cross-section of a bone, weighted by the angle they stand for."""
+def _last_place(arrays: HandModelArrays, finger: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
+    """Return where on the last bone (in its lengths) a sphere lies that ends with the finger."""
+    length, _, along, radial = _along_bone(arrays.v_template[finger], start, end)
+    near = np.argsort(np.abs(along - 0.6 * length), kind="stable")[:_RING]
+    # A tip of one vertex is the end; the mean of several lies within the flesh.
+    ends = float(along.max()) / length if arrays.tip_vertices.shape[1] > 1 else 1.0
+    return ends - min(float(np.linalg.norm(radial[near], axis=1).mean()) / length, 0.6)
+
+
+def _along_bone(
+    vertices: np.ndarray, start: np.ndarray, end: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """Return a bone's length and axis, how far along it vertices lie, and their ways from it."""
     length = max(float(np.linalg.norm(end - start)), 1e-6)
     axis = (end - start) / length
-    offsets = vertices[finger] - start
+    offsets = vertices - start
     along = offsets @ axis
-    radial = offsets - along[:, None] * axis
-    if place is None:
-        # A sphere that ends with the finger: its center is one radius before the tip.
-        near = np.argsort(np.abs(along - 0.6 * length), kind="stable")[:_RING]
-        ends = float(along.max()) / length if inner_tips else 1.0
-        place = ends - min(float(np.linalg.norm(radial[near], axis=1).mean()) / length, 0.6)
+    return length, axis, along, offsets - along[:, None] * axis
+
+
+def _ring(
+    vertices: np.ndarray, start: np.ndarray, end: np.ndarray, place: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which vertices are nearest to a cross-section of a bone, and the angles they stand for."""
+    length, axis, along, radial = _along_bone(vertices, start, end)
     chosen = np.argsort(np.abs(along - place * length), kind="stable")[:_RING]
     side = np.cross(axis, [0.0, 1.0, 0.0] if abs(axis[1]) < 0.9 else [1.0, 0.0, 0.0])
     around = np.arctan2(radial[chosen] @ np.cross(axis, side), radial[chosen] @ side)
@@ -118,7 +125,7 @@ def _ring(
     before, after = np.roll(angle, 1), np.roll(angle, -1)
     before[0] -= 2 * np.pi
     after[-1] += 2 * np.pi
-    return finger[chosen[order]], (after - before) / (4 * np.pi)
+    return chosen[order], (after - before) / (4 * np.pi)
 
 
 def _sphere_pairs(bone: np.ndarray, centers: np.ndarray, radii: np.ndarray) -> Bool[np.ndarray, "S S"]:

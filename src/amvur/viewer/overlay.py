@@ -30,7 +30,8 @@ _RAMP = np.array(  # dark violet, teal, yellow, red: ordered in lightness up to 
 )
 _SMALL = 160
 """Hands below this many thousandths of the picture's longer side have lines that shrink with them."""
-_LEAST_SHARE = 0.2
+_LEAST_SHARE, _NUMBER_ONLY = 0.2, 0.6
+"""The least share of their usual size that lines have, and below which share a label is the number alone."""
 _NICE_MM = (5, 10, 15, 20, 30, 50, 100, 200, 500, 1000)
 
 
@@ -203,7 +204,7 @@ class _Pen:
         """
         x, y = (float(value) for value in hand.box_xyxy_px[:2] * scale)
         y = min(y, scale * float(_project(hand, hand.camera.intrinsics)[:, 1].min()))
-        if self._share(hand, scale) < 0.6:
+        if self._share(hand, scale) < _NUMBER_ONLY:
             self.text((x, y - 18 * self.unit), str(index), self.small_font)
             return
         median_mm = 1000 * float(np.median(hand.joints_std))
