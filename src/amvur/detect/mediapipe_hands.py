@@ -1,7 +1,7 @@
 """The default detector: MediaPipe's palm and landmark networks, looked through several times.
 
 The palm network sees the whole image at two sizes, and doubtful palms are followed after the better ones.
-Where that finds nothing, turned pictures count too; where all hands are small, so do parts of the image.
+Where that finds nothing, turned pictures count too; where most hands are small, so do parts of the image.
 Around each palm the landmark network looks at a square, then at the square its landmarks define, and at
 slightly changed and mirrored ones: their median is more accurate than one look, and their spread says where
 the network is unsure.
@@ -53,10 +53,8 @@ _FILLED = 0.25
 """The least intersection over union of a hand's joints with a user's box."""
 _RETRY_SCORE = 0.75
 """The lowest score of a further hand, or one in a part of an image: more looks are more chances to err."""
-
-
-_LEVELS_FOR_ALL = 2
-"""Up to this level, parts of every image are searched that shows no large hand; further down, of crowds."""
+_LEVELS_WITHOUT_HANDS = 2
+"""How far parts of an image are searched that shows no hand at all: further down costs a second."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class MediaPipeConfig:
     score (mean presence over the looks) of a hand that is returned, `palm_threshold` that of a palm that is
     followed at first. At most `max_hands` are returned; `max_palms` bounds the time for cluttered images.
     `tile_levels` says how far small hands are searched for: 0 not at all, 1 in halves, 2 in quarters, 3 (only
-    where quarters or more show hands) in eighths.
+    where larger parts show hands) in eighths.
     """
 
     runs: int = 4
@@ -252,14 +250,10 @@ class MediaPipeDetector:
 
 
 def _worth_a_search(hands: list[HandDetection], tile_px: float, level: int) -> bool:
-    """Whether parts of an image may show hands that were too small until now.
-
-    Not where known hands fill half a tile: most of a crowd's, every one of a few people's.
-    """
-    extents = [extent(hand) for hand in hands]
-    if level <= _LEVELS_FOR_ALL:
-        return all(size < tile_px / 2 for size in extents)
-    return bool(extents) and float(np.median(extents)) < tile_px / 2
+    """Whether parts of an image may show hands that were too small until now: most known ones are small."""
+    if not hands:
+        return level <= _LEVELS_WITHOUT_HANDS
+    return float(np.median([extent(hand) for hand in hands])) < tile_px / 2
 
 
 def _inside(palm: Palm, hand: HandDetection) -> bool:
