@@ -20,7 +20,7 @@ from amvur.geometry.cameras import project
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.posterior import projected_std
-from amvur.inference.regressed_texture import Texture, load_regressor, pixel_equations, settle
+from amvur.inference.regressed_texture import Texture, load_regressor, pixel_equations
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, look_at_hand, skin_raster, vertex_evidence
 from amvur.models.texture import GlobalColors
@@ -148,11 +148,12 @@ class Ways:
         if view is None or not view.visible.any():
             texture = self.regressor(*mesh_of(case), case.left, case.std_px)
             return {"ours": texture.colors, "head alone": texture.colors, **found}, texture
-        word = self.regressor.regress(view)
-        texture = settle(view, word, case.std_px.astype(np.float64))
-        found = {"ours": texture.colors, "head alone": word.loc[0].numpy(), **found}
+        texture = self.regressor(*mesh_of(case), case.left, case.std_px)
+        maps = self.regressor.maps(view)
+        head_alone = self.regressor.regress(view, maps).loc[0].numpy()
+        found = {"ours": texture.colors, "head alone": head_alone, **found}
         if self.baseline is not None:
-            evidence = vertex_evidence(view, self.regressor.template, self.regressor.trunk)
+            evidence = vertex_evidence(view, self.regressor.template, maps)
             found["global feature"] = self.baseline(evidence.pooled)[0].numpy()
         return found, texture
 

@@ -103,7 +103,7 @@ def one_picture(
     view = look_at_hand(label["images"].numpy(), vertices.numpy(), hand.faces.numpy(), camera.numpy())
     if view is None or not view.raster.mask.any():
         return None
-    evidence = vertex_evidence(view, hand.v_template, trunk)
+    evidence = vertex_evidence(view, hand.v_template, trunk.pyramid(view.image))
     count = len(vertices)
     return {
         "features": evidence.features[0].half(),

@@ -15,15 +15,13 @@ started again and split (`--part I --parts N`).
 from __future__ import annotations
 
 import argparse
-import math
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from small_training import add_arguments, run
 from texture_choice import choose
 from texture_data import PIXELS, Sample, Stored, features
 from torch import Tensor
@@ -107,11 +105,6 @@ def standardize(head: torch.nn.Module, data: Stored, names: tuple[str, ...]) -> 
         getattr(head, f"{name}_std").copy_(values.std(0).clamp_min(1e-3))
 
 
-def schedule(done: float) -> float:
-    """Return the share of the learning rate: a short rise, then half a cosine."""
-    return min(done / 0.02, 1.0) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-
-
 def train(args: argparse.Namespace) -> None:
     """Train the head for a number of minutes and write a checkpoint."""
     torch.manual_seed(args.seed)
@@ -175,34 +168,6 @@ def baseline(args: argparse.Namespace) -> None:
     )
 
 
-def run(
-    network: torch.nn.Module,
-    loss_of: Callable[[Tensor], Tensor],
-    count: int,
-    args: argparse.Namespace,
-    report: Callable[[], object],
-) -> int:
-    """Take steps until the minutes are over; return how many."""
-    optimizer = torch.optim.AdamW(network.parameters(), args.rate, weight_decay=args.decay)
-    generator = torch.Generator().manual_seed(args.seed)
-    began, step, told = time.monotonic(), 0, time.monotonic()
-    while (done := max((time.monotonic() - began) / (60 * args.minutes), step / args.steps)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = args.rate * schedule(max(done, 1e-4))
-        loss = loss_of(torch.randint(count, (args.batch,), generator=generator))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        if time.monotonic() - told > args.tell:
-            told = time.monotonic()
-            print(f"{step} {told - began:.0f} s loss {float(loss.detach()):.4f} {report()}", flush=True)
-            began += time.monotonic() - told  # reports are not training
-            told = time.monotonic()
-    return step
-
-
 def main() -> None:
     """Run a stage."""
     parser = argparse.ArgumentParser(
@@ -216,17 +181,10 @@ def main() -> None:
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("runs/texture"))
-    parser.add_argument("--minutes", type=float, default=15.0)
-    parser.add_argument("--steps", type=int, default=1_000_000)
-    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--pixels", type=int, default=64, help="pixels of a picture and step")
     parser.add_argument("--queries", type=int, default=128, help="further vertices")
     parser.add_argument("--keys", type=int, default=256)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--decay", type=float, default=1e-4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tell", type=float, default=300.0, help="seconds between reports")
-    parser.add_argument("--threads", type=int, default=1)
+    add_arguments(parser, minutes=15.0, decay=1e-4, tell=300.0)
     args = parser.parse_args()
     args.texture = args.texture or args.work / "texture"
     torch.set_num_threads(args.threads)

@@ -10,7 +10,7 @@ from truth import INTRINSICS
 
 from amvur.detect.convention import load_convention
 from amvur.hand.landmarks import N_PARAMETERS, HandState
-from amvur.inference.calibration import FEATURES, calibration_from, hand_features
+from amvur.inference.calibration import FEATURES, calibration_from, hand_features, mismatch_feature
 from amvur.inference.evidence import collect_evidence
 from amvur.inference.fit import FitResult
 from amvur.inference.network_evidence import add_network
@@ -29,7 +29,7 @@ def features(joints, view):
     curvature = torch.zeros(1, N_PARAMETERS, N_PARAMETERS).double()
     result = FitResult(state, torch.ones(1).double(), curvature, curvature, torch.ones(1, dtype=torch.bool))
     found = hand_features([detection], evidence, result, torch.as_tensor(joints)[None].double())
-    return dict(zip(FEATURES, found[0], strict=True))
+    return dict(zip(FEATURES[:-1], found[0], strict=True))
 
 
 def view_of(joints):
@@ -50,7 +50,7 @@ def test_disagreement_grows_with_the_distance():
     near, far = (features(JOINTS, view_of(JOINTS + a * off)) for a in (0.004, 0.008))
     assert near["log_disagreement"] == pytest.approx(np.log(0.004 / 0.008), abs=0.4)
     assert far["log_disagreement"] - near["log_disagreement"] == pytest.approx(np.log(2), abs=0.05)
-    without = (far[name] == near[name] for name in FEATURES if name != "log_disagreement")
+    without = (far[name] == near[name] for name in near if name != "log_disagreement")
     assert all(without)
 
 
@@ -60,8 +60,8 @@ def test_without_a_network_there_is_no_disagreement():
 
 def test_a_calibration_may_leave_the_last_features_out():
     read = calibration_from({"coefficients": [0.5, 1.0], "floor_m": [0.001] * 21})
-    np.testing.assert_array_equal(read.coefficients, [0.5, 1, 0, 0, 0, 0])
-    np.testing.assert_allclose(read.inflation(np.array([[1, 0.5, 9, 9, 9, 9.0]])), np.exp(1.0))
+    np.testing.assert_array_equal(read.coefficients, [0.5, 1, 0, 0, 0, 0, 0])
+    np.testing.assert_allclose(read.inflation(np.array([[1, 0.5, 9, 9, 9, 9, 9.0]])), np.exp(1.0))
 
 
 def test_a_network_half_as_sure_is_told_so():
@@ -75,5 +75,10 @@ def test_a_network_half_as_sure_is_told_so():
     )
     before, after = features(JOINTS, sure), features(JOINTS, unsure)
     assert after["log_network_std"] - before["log_network_std"] == pytest.approx(np.log(2))
-    assert all(after[name] == before[name] for name in FEATURES if name != "log_network_std")
+    assert all(after[name] == before[name] for name in before if name != "log_network_std")
     assert features(JOINTS, None)["log_network_std"] == 0
+
+
+def test_a_mesh_beside_the_segmented_hand_tells_and_an_unknown_one_does_not():
+    found = mismatch_feature(torch.tensor([0.1, 0.2, 1e-6, torch.nan]))
+    np.testing.assert_allclose(found, [0, np.log(2), np.log(0.2), 0], atol=1e-6)

@@ -38,7 +38,8 @@ def outline_of(truth, m=9, weight=0.7):
     places = project_numpy(points) + 3 * rng.normal(size=normal.shape)
     surface = surface_points(truth.model, truth.state, vertex)
     lines = (torch.as_tensor(x) for x in (places, normal))
-    return OutlineEvidence(surface, *lines, torch.full(vertex.shape, weight, dtype=torch.float64)), points
+    weights = torch.full(vertex.shape, weight, dtype=torch.float64)
+    return OutlineEvidence(surface, *lines, weights, torch.full((len(truth),), torch.nan)), points
 
 
 def test_the_cost_is_that_of_the_distances_from_the_lines(truth):

@@ -62,9 +62,9 @@ def test_texels_come_from_the_photograph_where_it_shows_skin_and_else_from_verti
     y, x = np.mgrid[0:240, 0:320] + 0.5
     image = np.stack([x * 0.75, y, 0 * x], -1).round().astype(np.uint8)
     blue = np.tile(np.float32([0, 0, 1]), (len(vertices), 1))
-    seen = np.ones(len(vertices), dtype=np.float32)
+    seen = np.ones(len(vertices), dtype=bool)
     atlas = load_texture_coordinates("open")
-    texture = Texture(blue, np.ones(len(vertices), dtype=bool), None, seen)
+    texture = Texture(blue, seen)
     baked = bake(image, vertices, faces, CAMERA, False, texture, atlas, 256)
     assert baked.pixels.shape == (256, 256, 3)
     photo = baked.pixels[..., 2] < 5
@@ -77,8 +77,20 @@ def test_texels_come_from_the_photograph_where_it_shows_skin_and_else_from_verti
     differences = np.abs(baked.pixels[points[:, 1], points[:, 0], :2] - places)[taken]
     assert np.median(differences) < 1.5
     assert np.quantile(differences, 0.95) < 5
-    hidden = replace(texture, seen=0 * seen)
-    assert (bake(image, vertices, faces, CAMERA, False, hidden, atlas, 64).pixels == [0, 0, 255]).all()
+    skin = np.ones((224, 224), dtype=np.float32)
+    half = skin.copy()
+    half[:, :112] = 0  # an object before one side of the hand
+    unseen, object_before, before_one_side, free = (
+        bake(image, vertices, faces, CAMERA, False, t, atlas, 64).pixels
+        for t in (
+            replace(texture, visible=~seen),
+            *(replace(texture, shows=shows) for shows in (0 * skin, half, skin)),
+        )
+    )
+    assert (unseen == [0, 0, 255]).all()
+    assert (object_before == [0, 0, 255]).all()
+    parts = [(pixels[..., 2] < 5).mean() for pixels in (before_one_side, free)]
+    assert 0.1 * parts[1] < parts[0] < 0.9 * parts[1]
 
 
 def test_a_glb_holds_the_picture_and_keeps_vertex_colors():

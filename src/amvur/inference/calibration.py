@@ -31,6 +31,7 @@ _HAND_SIZE_M = 0.17
 _USUAL_SPREAD, _USUAL_MISFIT, _USUAL_DISAGREEMENT_M = 0.012, 13.0, 0.008
 _LEAST_DISAGREEMENT_M = 0.001
 _USUAL_NETWORK_STD_M = 0.02
+_USUAL_MISMATCH, _LEAST_MISMATCH = 0.1, 0.02
 FEATURES = (
     "constant",
     "log_spread",
@@ -38,6 +39,7 @@ FEATURES = (
     "log_foreshortening",
     "log_disagreement",
     "log_network_std",
+    "log_mismatch",
 )
 
 
@@ -50,11 +52,11 @@ class Calibration:
     in quadrature to what then follows for the joints.
     """
 
-    coefficients: Float64[np.ndarray, "6"]
+    coefficients: Float64[np.ndarray, "7"]
     floor_m: Float64[np.ndarray, "21"]
     source: str
 
-    def inflation(self, features: Float[np.ndarray, "B 6"]) -> Float[np.ndarray, "B"]:
+    def inflation(self, features: Float[np.ndarray, "B 7"]) -> Float[np.ndarray, "B"]:
         """Return the factor (at least 1) on the curvature's standard deviations of every hand.
 
         Below 1 it would state more than the evidence, or for a bare box the prior, can tell.
@@ -80,7 +82,7 @@ class Calibrations:
 
     def inflation(
         self,
-        features: Float[np.ndarray, "B 6"],
+        features: Float[np.ndarray, "B 7"],
         network: Bool[np.ndarray, "B"],
         box_only: Bool[np.ndarray, "B"],
     ) -> Float[np.ndarray, "B"]:
@@ -95,8 +97,9 @@ def hand_features(
     result: FitResult,
     joints: Float[Tensor, "B 21 3"],
 ) -> Float[np.ndarray, "B 6"]:
-    """Return what tells good from bad fits (`FEATURES`): runs that differ, a bad fit, a foreshortened hand,
-    a network that sees another hand than the fitted `joints` (m) or is not sure of what it sees.
+    """Return what tells good from bad fits (the first six `FEATURES`): runs that differ, a bad fit, a
+    foreshortened hand, a network that sees another hand than the fitted `joints` (m) or is not sure of what
+    it sees.
 
     Spread, misfit (the objective at the optimum), disagreement (the mean distance of joints after the best
     similarity) and the network's own standard deviation are logarithms relative to their typical values, and
@@ -121,6 +124,13 @@ def hand_features(
             ]
         )
     return np.array(rows)
+
+
+def mismatch_feature(mismatch: Float[Tensor, "B"]) -> Float[np.ndarray, "B"]:
+    """Return the last of the `FEATURES`: the logarithm of how far mesh and segmented hand differ, relative to
+    its typical value; 0 where that is not known (NaN)."""
+    ratio = mismatch.clamp_min(_LEAST_MISMATCH) / _USUAL_MISMATCH
+    return ratio.log().nan_to_num(0.0).numpy()
 
 
 def _disagreement(evidence: Evidence, joints: Float[Tensor, "B 21 3"]) -> Float[np.ndarray, "B"]:

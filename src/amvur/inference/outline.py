@@ -16,8 +16,10 @@ from amvur.hand.joints import BONE_JOINTS
 from amvur.hand.landmarks import HandState, LandmarkChain
 from amvur.hand.model import HandModel
 from amvur.hand.surface import SurfacePoints, surface_and_jacobian, surface_points
-from amvur.inference.skin_edges import EdgeSettings, SkinEdges, find_edges
+from amvur.inference.segmentation import Segmentation
+from amvur.inference.skin_edges import EdgeSettings, SkinEdges, find_edges, segmented_odds
 from amvur.inference.vertex_evidence import HandView, look_at_hand
+from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.structures import RgbImage
 
 _ARM_M = 0.005
@@ -29,13 +31,15 @@ class OutlineEvidence:
     """Where M points of the skin of each of B right hands lie across the outline of the picture.
 
     A point's projection should lie on the line through `places` (px) with the unit normal `normals`, up to a
-    standard deviation of 1/`weight` (px; weight 0: nothing is known).
+    standard deviation of 1/`weight` (px; weight 0: nothing is known). `mismatch` is that of mesh and
+    segmentation (`HandPixels`), NaN where none was asked.
     """
 
     surface: SurfacePoints
     places: Float[Tensor, "B M 2"]
     normals: Float[Tensor, "B M 2"]
     weight: Float[Tensor, "B M"]
+    mismatch: Float[Tensor, "B"]
 
 
 def outline_residual(
@@ -56,26 +60,36 @@ def see_outlines(
     intrinsics: Float[np.ndarray, "3 3"],
     left: list[bool],
     settings: EdgeSettings,
+    segmentation: Segmentation | None = None,
 ) -> OutlineEvidence:
     """Look for the outlines of B hands of one picture near those of their meshes.
 
-    `state` are right hands, mirrored where `left`; `intrinsics` are the picture's own.
+    `state` are right hands, mirrored where `left`; `intrinsics` are the picture's own. A segmentation tells
+    the hand from the rest, else colors do.
     """
+    sizes_px = settings.crop_px, LandmarkTrunk.size_px
     vertices = model.from_matrices(state.rotations, state.betas, state.transl).vertices.cpu().numpy()
     faces, parts = model.faces.cpu().numpy(), parts_of(model)
-    found = []
+    found, mismatch = [], []
     for own, mirrored in zip(vertices, left, strict=True):
         flip = np.array([-1.0 if mirrored else 1.0, 1.0, 1.0])
         order = faces[:, ::-1] if mirrored else faces
-        view = look_at_hand(image, own * flip, order, intrinsics, mirrored, settings.crop_px)
-        edges = None if view is None else find_edges(view, _inside(view, image), parts, settings)
+        views = (look_at_hand(image, own * flip, order, intrinsics, mirrored, px) for px in sizes_px)
+        view, fine = (None if v is None or not v.raster.mask.any() else v for v in views)
+        pixels = None
+        if segmentation is not None and fine is not None:
+            pixels = segmentation(fine, settings.mesh_std_px * fine.crop.size_px / settings.crop_px)
+        odds = None if pixels is None else segmented_odds(pixels, settings)
+        edges = None if view is None else find_edges(view, inside_image(view, image), parts, settings, odds)
         found.append(_lines(view, edges, image.shape[1]))
+        mismatch.append(np.nan if pixels is None else pixels.mismatch)
     most = max(len(vertex) for vertex, *_ in found)
     padded = [[np.pad(x, [(0, most - len(x)), *[(0, 0)] * (x.ndim - 1)]) for x in row] for row in found]
     vertex, place, normal, weight = (
         torch.from_numpy(np.stack(column)) for column in zip(*padded, strict=True)
     )
-    return OutlineEvidence(surface_points(model, state, vertex), place, normal, weight)
+    surface = surface_points(model, state, vertex)
+    return OutlineEvidence(surface, place, normal, weight, torch.tensor(mismatch, dtype=torch.float64))
 
 
 def parts_of(model: HandModel) -> Int[NDArray[Any], "V"]:
@@ -89,7 +103,7 @@ def parts_of(model: HandModel) -> Int[NDArray[Any], "V"]:
     return parts
 
 
-def _inside(view: HandView, image: RgbImage) -> np.ndarray:
+def inside_image(view: HandView, image: RgbImage) -> np.ndarray:
     """Mark the pixels of a view that show the photograph and not what continues it."""
     size = view.crop.size_px
     grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1) + 0.5

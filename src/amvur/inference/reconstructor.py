@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from amvur.detect.base import Detector, chosen_side, make_detector
 from amvur.detect.convention import load_convention
-from amvur.errors import InputError
+from amvur.errors import InputError, ModelFileError
 from amvur.hand.landmarks import HandState, LandmarkChain, landmarks, make_chain, without_offsets
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
@@ -21,7 +22,7 @@ from amvur.hand.prior import make_prior
 from amvur.hand.skin_spheres import make_skin_spheres
 from amvur.image import check_image
 from amvur.inference.assemble import FittedHand, assemble
-from amvur.inference.calibration import hand_features, load_calibrations
+from amvur.inference.calibration import hand_features, load_calibrations, mismatch_feature
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start_states
 from amvur.inference.fit import FitResult, FitSettings, best_of_starts, fit
@@ -30,14 +31,16 @@ from amvur.inference.network_view import NetworkView
 from amvur.inference.objective import Evidence, quadratic
 from amvur.inference.outline import see_outlines
 from amvur.inference.posterior import LaplacePosterior, square_root_covariance
+from amvur.inference.segmentation import Segmentation, shipped_segmentation
 from amvur.inference.skin_edges import EdgeSettings
 from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
 from amvur.threads import one_thread
 
-_OUTLINE_ROUNDS = 2
-"""The outline of a hand is looked for so often, each time near that of the last mesh."""
+_OUTLINE_ROUNDS, _SEGMENTED_ROUNDS = 2, 3
+"""The outline of a hand is looked for so often, each time near that of the last mesh: by colors, and by a
+segmentation, which sees outlines farther off."""
 _PARTING = FitSettings(max_steps=15, tolerance=0.01, initial_damping=1e-3)
 _NEAR_THE_OPTIMUM = FitSettings(max_steps=4, tolerance=0.05, initial_damping=1e-4)
 MANY_HANDS = 16
@@ -86,6 +89,7 @@ class Reconstructor:
         self.calibrations = load_calibrations()
         if self.trained is not None:
             self.calibrations = replace(self.calibrations, **self.trained.calibrations)
+        self.segmentation = None if self.trained is None else _segmentation()
 
     def __call__(
         self,
@@ -178,7 +182,8 @@ class Reconstructor:
         joints = landmarks(without_offsets(chain), result.state)
         features = hand_features(detections, evidence, result, joints)
         left = [detection.side == "left" for detection in detections]
-        result = self._settle(chain, evidence, result, image, camera, left)
+        result, mismatch = self._settle(chain, evidence, result, image, camera, left)
+        features = np.column_stack([features, mismatch_feature(mismatch)])
         box_only = np.array([not detection.confidence.any() for detection in detections])
         inflation = self.calibrations.inflation(features, seen, box_only)
         factors = square_root_covariance(result.curvature, result.prior_curvature, torch.as_tensor(inflation))
@@ -212,21 +217,27 @@ class Reconstructor:
         image: RgbImage | None,
         camera: Camera,
         left: list[bool],
-    ) -> FitResult:
+    ) -> tuple[FitResult, Float[Tensor, "B"]]:
         """Go on from the optimum of the landmarks: part fingers that enter each other, then look at outlines.
 
         Outlines are looked for in the picture, near those of the mesh. The curvature leaves them out: they
         say where a hand is, but not how sure that is. Their errors are the model's, and neighbors share them.
+        Returned beside it is how far mesh and picture differ in the last look (`OutlineEvidence.mismatch`).
         """
         result = fit(chain, self.solid_prior, evidence, result.state, _PARTING)
+        mismatch = torch.full((len(left),), torch.nan, dtype=torch.float64)
         if image is None:
-            return result
-        for _ in range(_OUTLINE_ROUNDS):
-            outline = see_outlines(image, self.model, result.state, camera.intrinsics, left, self.edges)
+            return result, mismatch
+        for _ in range(_OUTLINE_ROUNDS if self.segmentation is None else _SEGMENTED_ROUNDS):
+            outline = see_outlines(
+                image, self.model, result.state, camera.intrinsics, left, self.edges, self.segmentation
+            )
             result = fit(
                 chain, self.solid_prior, replace(evidence, outline=outline), result.state, _NEAR_THE_OPTIMUM
             )
-        return replace(result, curvature=quadratic(chain, self.solid_prior, evidence, result.state).curvature)
+            mismatch = outline.mismatch
+        curvature = quadratic(chain, self.solid_prior, evidence, result.state).curvature
+        return replace(result, curvature=curvature), mismatch
 
 
 def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarray, "N 4"] | None) -> None:
@@ -244,6 +255,14 @@ def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarr
                 )
         if not np.isfinite(detection.box_xyxy_px).all():
             raise InputError(f"A detection's box must be finite, found {detection.box_xyxy_px.tolist()}.")
+
+
+def _segmentation() -> Segmentation | None:
+    """Return what tells hands from the rest; None without mediapipe's network, where colors do."""
+    try:
+        return shipped_segmentation()
+    except ModelFileError:
+        return None
 
 
 def choose_device(choice: str) -> torch.device:

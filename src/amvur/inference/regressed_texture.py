@@ -1,14 +1,14 @@
 """Vertex colors by the trained head, made sharp by the photograph where it shows the skin.
 
 The head says what color every vertex has, how sure that is, and which vertices an object hides. Its word is
-a prior; pixels of seen skin are evidence of the colors through the renderer's own interpolation (eq. 12 as
-a likelihood). Both are Gaussian, so the most probable colors solve one sparse linear system.
+a prior; pixels of seen skin, which a segmentation tells from the rest, are evidence of the colors through the
+renderer's own interpolation (eq. 12 as a likelihood). Both are Gaussian, so the most probable colors solve
+one sparse linear system.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,38 @@ import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int
 from numpy.typing import NDArray
 from scipy import sparse
+from torch import Tensor
 
 from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.errors import ModelFileError
 from amvur.hand.model import HandModel
-from amvur.inference.skin_pixels import USUAL, FitSettings, skin_pixels
+from amvur.inference.segmentation import Segmentation, shipped_segmentation
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, feature_width, look_at_hand, vertex_evidence
-from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.texture import TextureConfig, TextureHead, VertexColors
+from amvur.pretrained import shipped
 from amvur.structures import RgbImage
 
 _STATED = 1.13
 """The head's deviations times this held 90 % of held-out colors: `scripts/train_texture.py choose`."""
+_UNKNOWN_STD_PX = 5.0
+"""How well a mesh is taken to lie in the crop (px) if nobody says."""
 _STEPS = 12
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How pixels are believed, chosen by `scripts/train_texture.py choose`.
+
+    `pixel_std` is what a pixel of skin differs from the mesh's interpolated colors by: noise, and detail
+    between vertices. A vertex takes the fitted color in full if `enough` of its pixels are skin.
+    """
+
+    pixel_std: float = 0.03
+    enough: float = 0.4
+
+
+USUAL = FitSettings()
 
 
 @dataclass(frozen=True)
@@ -39,23 +57,25 @@ class Texture:
 
     `visible` marks vertices that face the camera before other parts of the hand, inside the photograph;
     `seen` is the probability that the photograph shows their skin, objects considered (0 for the others).
-    `std` is None for sampled colors.
+    `shows` is the probability of every pixel of the crop (that of `look_at_hand`) to show the hand. Sampled
+    colors have none of `std`, `seen` and `shows`.
     """
 
     colors: Float32[NDArray[Any], "V 3"]
     visible: Bool[NDArray[Any], "V"]
     std: Float32[NDArray[Any], "V"] | None = None
     seen: Float32[NDArray[Any], "V"] | None = None
+    shows: Float32[NDArray[Any], "S S"] | None = None
 
 
 class TextureRegressor:
     """A trained texture head with all it needs, for any mesh of one hand model."""
 
-    def __init__(self, head: TextureHead, model: HandModel, trunk: LandmarkTrunk | None = None) -> None:
-        """Take a head for meshes of `model`; raises `ModelFileError` without mediapipe's network."""
+    def __init__(self, head: TextureHead, model: HandModel, segmentation: Segmentation) -> None:
+        """Take a head for meshes of `model`, which reads the same maps as the segmentation."""
         self.head = head.eval().requires_grad_(False)
         self.template = model.v_template.detach().cpu().float()
-        self.trunk = trunk or LandmarkTrunk()
+        self.segmentation = segmentation
 
     def __call__(
         self,
@@ -76,13 +96,22 @@ class TextureRegressor:
         view = look_at_hand(image, vertices, faces, intrinsics, left)
         if view is None or not view.visible.any():
             return Texture(*sample_vertex_colors(image, vertices, faces, intrinsics))
-        std_px = None if mesh_std_px is None else mesh_std_px.astype(np.float64)
-        return settle(view, self.regress(view), std_px)
+        spread = np.full(len(vertices), _UNKNOWN_STD_PX)
+        if mesh_std_px is not None:
+            # beyond the whole crop all is as unsure, and infinite numbers would not be interpolated
+            spread = np.minimum(mesh_std_px.astype(np.float64) / view.pixel_px, view.crop.size_px)
+        maps = self.maps(view)
+        return settle(view, self.regress(view, maps), self.segmentation(view, spread, maps).shows)
 
     @torch.inference_mode()
-    def regress(self, view: HandView) -> VertexColors:
+    def maps(self, view: HandView) -> tuple[Float[Tensor, "1 _ _ _"], ...]:
+        """Return what the frozen network says of a view, for the head and the segmentation."""
+        return self.segmentation.trunk.pyramid(view.image)
+
+    @torch.inference_mode()
+    def regress(self, view: HandView, maps: tuple[Float[Tensor, "1 _ _ _"], ...]) -> VertexColors:
         """Return the head's own word on a hand, before the photograph's pixels are asked."""
-        evidence = vertex_evidence(view, self.template, self.trunk)
+        evidence = vertex_evidence(view, self.template, maps)
         # keys that the rasteriser does not see have no weight
         word: VertexColors = self.head(evidence, keys=view.visible[0].nonzero().T)
         return word
@@ -91,30 +120,26 @@ class TextureRegressor:
 def settle(
     view: HandView,
     word: VertexColors,
-    mesh_std_px: Float64[NDArray[Any], "V"] | None = None,
+    shows: Float32[NDArray[Any], "S S"],
     settings: FitSettings = USUAL,
 ) -> Texture:
     """Return the texture of a view: the head's word on it, fitted to the photograph where that shows skin.
 
-    `mesh_std_px` is as of `TextureRegressor`. A vertex takes the fitted color as far as its pixels show skin,
-    else the head's. What the photograph moved a color by counts as uncertainty too: a mesh that is a few
-    pixels off moves it wrongly.
+    `shows` is the probability of every pixel of the view to show the hand. A vertex takes the fitted color as
+    far as its pixels show skin, else the head's. What the photograph moved a color by counts as uncertainty
+    too: a mesh that is a few pixels off moves it wrongly.
     """
     seen = word.visibility_logit[0].sigmoid() * view.visible[0]
-    unknown = np.full(len(seen), settings.unknown_px)
-    # beyond the whole crop all is as unsure, and infinite numbers would not be interpolated
-    spread = unknown if mesh_std_px is None else np.minimum(mesh_std_px / view.pixel_px, view.crop.size_px)
     own, std = word.loc[0].double().numpy(), word.scale[0].double().numpy()
     interpolation, pixels = pixel_equations(view)
-    skin = skin_pixels(view, interpolation, own, std, seen.double().numpy(), spread, settings)
+    skin = shows[view.raster.mask[0].numpy()].astype(np.float64)
     covered = np.maximum(interpolation.sum(0), 1e-9)
-    unsure = np.minimum(np.hypot(spread, settings.least_px) / settings.sure_px, 1)
-    share = (interpolation.T @ skin / covered / (settings.enough * unsure)).clip(0, 1)
+    share = (interpolation.T @ skin / covered / settings.enough).clip(0, 1)
     fitted = fit_to_photo(interpolation, pixels, skin / settings.pixel_std**2, own, std)
     colors = own + share[:, None] * (fitted - own)
     moved = np.sqrt(np.square(colors - own).mean(1))
     stated = np.hypot(_STATED * std, moved).astype(np.float32)
-    return Texture(colors.astype(np.float32), view.visible[0].numpy(), stated, seen.numpy())
+    return Texture(colors.astype(np.float32), view.visible[0].numpy(), stated, seen.numpy(), shows)
 
 
 def fit_to_photo(
@@ -172,14 +197,14 @@ def _products(a: Float64[NDArray[Any], "V C"], b: Float64[NDArray[Any], "V C"]) 
 
 def default_texture() -> Path | None:
     """Return the folder of the texture head that ships with the package, None if there is none."""
-    folder = Path(str(files("amvur"))) / "assets" / "texture"
-    return folder if (folder / "config.json").is_file() else None
+    return shipped("texture")
 
 
 def load_regressor(folder: Path, model: HandModel) -> TextureRegressor:
     """Return the texture head in a checkpoint folder; raises `ModelFileError` if it cannot be used."""
     settings, state, _ = load_checkpoint(folder)
-    trunk = LandmarkTrunk()
+    segmentation = shipped_segmentation()
+    trunk = segmentation.trunk
     sees = feature_width(trunk), trunk.level_widths[-1]
     try:
         config = TextureConfig(**settings)
@@ -192,4 +217,4 @@ def load_regressor(folder: Path, model: HandModel) -> TextureRegressor:
             "Use the version that wrote it, or sampled texture."
         ) from error
     load_weights(head, state, folder)
-    return TextureRegressor(head, model, trunk)
+    return TextureRegressor(head, model, segmentation)

@@ -1,8 +1,8 @@
 """Where a photograph shows the outline of a hand that lies about where a mesh has it.
 
-Colors inside of the mesh and beside it tell skin from the rest; along the normal of each point of the mesh's
-outline the skin ends somewhere, with a probability for each place. What does not differ in color from the
-hand (another hand, a face) says nothing.
+A segmentation, or else colors inside of the mesh and beside it, tells skin from the rest; along the normal of
+each point of the mesh's outline the skin ends somewhere, with a probability for each place. Of colors, what
+does not differ from the hand (another hand, a face) says nothing.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float64, Int
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit
 
 from amvur.inference.local_colors import color_moments, local_density
-from amvur.inference.skin_pixels import depth_inside
+from amvur.inference.segmentation import HandPixels, depth_inside
 from amvur.inference.vertex_evidence import HandView
 
 _ROUNDS = 2
@@ -44,6 +45,7 @@ class EdgeSettings:
     mesh_std_px: float = 2.9
     search_px: float = 8.0
     evidence: float = 2.0
+    segmented: float = 3.0
     temper: float = 0.6
     reach_px: tuple[float, ...] = (3.5, 11.5)
     least_std: float = 0.05
@@ -69,15 +71,17 @@ def find_edges(
     inside_image: Bool[NDArray[Any], "S S"],
     parts: Int[NDArray[Any], "V"],
     settings: EdgeSettings,
+    odds: Float64[NDArray[Any], "S S"] | None = None,
 ) -> SkinEdges:
     """Find the outline of a hand near that of its mesh.
 
     `inside_image` are the crop's pixels that lie in the photograph; `parts` number the parts of the hand with
-    a thickness of their own, −1 where the mesh ends and the arm goes on.
+    a thickness of their own, −1 where the mesh ends and the arm goes on. `odds` is the logarithm of the odds
+    of skin that the picture gives every pixel; without, colors give it.
     """
     mask = view.raster.mask[0].numpy()
     depth = _signed_depth(mask)
-    odds = _log_odds(view, depth, settings)
+    odds = _log_odds(view, depth, settings) if odds is None else odds
     row, column = _outline(mask)
     normal = _normals(depth, row, column)
     vertex = _nearest_vertex(view, row, column)
@@ -126,6 +130,13 @@ def _log_odds(
         posterior = expit(1.7 * expected + odds)
         skin = posterior * (posterior > 0.5), (1 - posterior) * (posterior < 0.5)
     return odds
+
+
+def segmented_odds(pixels: HandPixels, settings: EdgeSettings) -> Float64[NDArray[Any], "S S"]:
+    """Return what a segmentation says of skin beyond what the mesh does, in a crop of `settings.crop_px`."""
+    told = torch.from_numpy(pixels.evidence.clip(-settings.segmented, settings.segmented))[None, None]
+    small = F.interpolate(told, settings.crop_px, mode="bilinear", antialias=True)
+    return small[0, 0].numpy()
 
 
 def _outline(mask: Bool[NDArray[Any], "S S"]) -> tuple[Int[NDArray[Any], "N"], Int[NDArray[Any], "N"]]:

@@ -14,7 +14,6 @@ from scipy import ndimage
 
 from amvur.hand.texture_coordinates import TextureCoordinates
 from amvur.inference.regressed_texture import Texture
-from amvur.inference.skin_pixels import skin_probability
 from amvur.inference.vertex_evidence import HandView, look_at_hand
 from amvur.render import rasterize, vertex_normals
 from amvur.structures import RgbImage, UvTexture
@@ -25,6 +24,8 @@ _BEHIND_M = 0.004
 """A point so far behind the first surface is hidden by it."""
 _INSIDE = (0.75, 1.0)
 """Shares of the neighborhood inside the outline, likewise: a mesh is a few pixels off."""
+_SURE = (0.5, 0.9)
+"""Probabilities to show the hand, likewise, where a segmentation states them."""
 
 
 def bake(
@@ -48,15 +49,10 @@ def bake(
     colors = np.einsum("nk,nkc->nc", weight, texture.colors[corners].astype(np.float64))
     view = look_at_hand(image, vertices, faces, intrinsics, left)
     if view is not None and view.visible.any():
-        seen = texture.visible.astype(np.float64) if texture.seen is None else texture.seen
-        share = _photo_share(view, corners, weight, seen.astype(np.float64))
+        share = _photo_share(view, corners, weight, texture)
         points = np.einsum("nk,nkc->nc", weight, np.asarray(vertices, np.float64)[corners])
         places = (points @ np.asarray(intrinsics, np.float64).T)[:, :2] / points[:, 2:]
         photo = _photo_colors(image, places, max(1, int(view.crop.side_px) // size_px))
-        if texture.std is not None:
-            at_corners = np.column_stack([texture.std, seen]).astype(np.float64)[corners]
-            std, shown = np.einsum("nk,nkc->cn", weight, at_corners)
-            share = share * skin_probability(photo, colors, std, shown)
         colors = share[:, None] * photo + (1 - share[:, None]) * colors
     picture = np.zeros((size_px, size_px, 3))
     picture[inside] = colors
@@ -79,20 +75,23 @@ def _photo_share(
     view: HandView,
     corners: Int64[NDArray[Any], "N 3"],
     weight: Float64[NDArray[Any], "N 3"],
-    seen: Float64[NDArray[Any], "V"],
+    texture: Texture,
 ) -> Float64[NDArray[Any], "N"]:
     """Return how far texels are to be taken from the photograph, 0 to 1."""
     normals = vertex_normals(view.vertices, view.faces)
     cosine = -(normals * F.normalize(view.vertices, dim=-1)).sum(-1)
-    outline = F.avg_pool2d(view.raster.mask[:, None].double(), 9, 1, 4)
     at_vertices = torch.cat([view.pixels[0], view.vertices[0, :, 2:], cosine[0, :, None]], 1).double().numpy()
-    at_vertices = np.column_stack([at_vertices, seen])
-    x, y, depth, cosines, shown = np.einsum("nk,nkc->cn", weight, at_vertices[corners])
+    at_vertices = np.column_stack([at_vertices, texture.visible])
+    x, y, depth, cosines, visible = np.einsum("nk,nkc->cn", weight, at_vertices[corners])
     size = view.crop.size_px
     column, row = (np.floor(v).clip(0, size - 1).astype(np.int64) for v in (x, y))
     behind = depth - view.raster.zbuf[0].numpy()[row, column] > _BEHIND_M
-    whole = outline[0, 0].numpy()[row, column]
-    share = _ramp(cosines, *_COSINES) * _ramp(whole, *_INSIDE) * shown**2
+    if texture.shows is None:
+        whole = F.avg_pool2d(view.raster.mask[:, None].double(), 9, 1, 4)[0, 0].numpy()
+        skin = _ramp(whole[row, column], *_INSIDE)
+    else:
+        skin = _ramp(texture.shows.astype(np.float64)[row, column], *_SURE)
+    share: Float64[NDArray[Any], "N"] = _ramp(cosines, *_COSINES) * skin * visible**2
     return np.where(behind, 0.0, share)
 
 

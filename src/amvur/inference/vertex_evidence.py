@@ -104,13 +104,15 @@ def skin_raster(
 
 
 @torch.no_grad()
-def vertex_evidence(view: HandView, template: Float[Tensor, "V 3"], trunk: LandmarkTrunk) -> VertexEvidence:
+def vertex_evidence(
+    view: HandView, template: Float[Tensor, "V 3"], maps: tuple[Float[Tensor, "1 _ _ _"], ...]
+) -> VertexEvidence:
     """Return the evidence at the vertices of one hand (eq. 11's reverse interpolation).
 
-    `template` (m) are the vertices of the hand model at rest, which tell the vertices apart.
+    `template` (m) are the vertices of the hand model at rest, which tell the vertices apart; `maps` is what
+    `LandmarkTrunk.pyramid` says of the view's picture.
     """
     size = view.crop.size_px
-    maps = trunk.pyramid(view.image)
     grid = (view.pixels / size * 2 - 1)[:, :, None]
     near = [F.avg_pool2d(view.image, k) for k in (8, 32)]
     sampled = [_sample(m, grid) for m in (view.image, *maps, *near)]

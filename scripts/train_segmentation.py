@@ -1,0 +1,220 @@
+"""The segmentation that ships: which pixels show the hand about which a mesh lies, from synthetic hands.
+
+    python scripts/train_shipped.py render --count 10240 --work runs/segmentation-work
+    python scripts/train_segmentation.py features --work runs/segmentation-work
+    python scripts/train_segmentation.py train --work runs/segmentation-work --output runs/segmentation
+
+`features` poses the open hand by the labels with errors like those of a fit, states how large such errors
+are (wrongly by a third), and keeps crop, outline, labels and what the frozen network says; `train` learns
+from that. Shards 0 and 1 are held out. `features` may be stopped, started again and split (`--part I
+--parts N`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import bisect
+import itertools
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from shards import bits, write
+from small_training import add_arguments, run
+from texture_data import NAMES, spread_px, with_errors
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from amvur.checkpoint import save_checkpoint
+from amvur.hand.loading import load_hand_model
+from amvur.hand.model import HandModel
+from amvur.inference.outline import inside_image
+from amvur.inference.segmentation import LEAST_STD_PX, NEAR_PX, outline_hints
+from amvur.inference.vertex_evidence import look_at_hand
+from amvur.models.landmark_trunk import LandmarkTrunk
+from amvur.models.segmentation import HandSegmenter, SegmentationConfig
+from amvur.training.augment import AugmentConfig, add_noise, jitter_color
+
+SEED = 100
+LARGEST, EXACT = 2.5, 0.12
+"""Errors are up to so many times those that the texture head learns with; a share of meshes has none."""
+STATED_WRONG = 0.35
+"""Standard deviation of the logarithm of what is stated, against how large errors are."""
+RECOLORED = 0.7
+BESIDE_WEIGHT = 0.3
+"""Pixels near beside the mesh count too, by this weight."""
+HELD_OUT = 200
+
+
+def features(args: argparse.Namespace) -> None:
+    """Write crops, outlines, labels and maps of shards of pictures."""
+    hand, trunk = HandModel(load_hand_model("open")), LandmarkTrunk()
+    for shard in sorted((args.work / "pool").glob("*.safetensors"))[args.part :: args.parts]:
+        path = args.work / "segmentation" / shard.name
+        if path.exists():
+            continue
+        stored = load_file(shard)
+        count = len(stored["betas"])
+        generator = torch.Generator().manual_seed(SEED + int(shard.stem))
+        share = LARGEST * torch.rand(count, 1, generator=generator) ** 1.5
+        share = torch.where(torch.rand(count, 1, generator=generator) < EXACT, 0.0, share)
+        parameters = with_errors(stored, generator, share)
+        with torch.no_grad():
+            vertices = hand(*(parameters[n] for n in NAMES[2:])).vertices
+            spread = spread_px(parameters, share, hand, generator, draws=8)
+        stated = spread * torch.exp(STATED_WRONG * torch.randn(count, 1, generator=generator))
+        rows = []
+        for i in range(count):
+            label = {n: stored[n][i] for n in ("images", "intrinsics", "mask")}
+            row = one_picture(label, vertices[i], stated[i], hand, trunk, generator)
+            if row is not None:
+                rows.append(row)
+        write({n: torch.stack([row[n] for row in rows]) for n in rows[0]}, path)
+
+
+def one_picture(
+    label: dict[str, Tensor],
+    vertices: Tensor,
+    std_px: Tensor,
+    hand: HandModel,
+    trunk: LandmarkTrunk,
+    generator: torch.Generator,
+) -> dict[str, Tensor] | None:
+    """Return what is stored of one picture; None where its mesh, with errors, covers hardly any of it."""
+    image = label["images"].numpy()
+    view = look_at_hand(image, vertices.numpy(), hand.faces.numpy(), label["intrinsics"].numpy())
+    if view is None or not view.raster.mask.any():
+        return None
+    picture = view.image
+    if torch.rand((), generator=generator) < RECOLORED:
+        changes = AugmentConfig()
+        picture = add_noise(jitter_color(picture, generator, changes), generator, changes).clamp(0, 1)
+    depth, std = outline_hints(view, std_px.double().numpy() / view.pixel_px)
+    counted = inside_image(view, image) & (depth > -NEAR_PX)
+    if (counted & (depth > 0)).sum() < 50:
+        return None
+    shows = bits(label["mask"], image[..., 0].size).view(image.shape[:2]).numpy()
+    shows = view.crop.warp(np.repeat(255 * shows[..., None].astype(np.uint8), 3, 2))[..., 0] > 127
+    with torch.inference_mode():
+        maps = trunk.pyramid(picture)
+    return {
+        "image": (picture[0] * 255).round().to(torch.uint8),
+        "depth": torch.from_numpy(depth.clip(-40, 60)).half(),
+        "std": torch.from_numpy(std.clip(LEAST_STD_PX, 60)).half(),
+        "shows": torch.from_numpy(shows),
+        "counted": torch.from_numpy(counted),
+        **{f"map{k}": values[0].half() for k, values in enumerate(maps)},
+    }
+
+
+class Stored:
+    """Pictures of several files, read as they are asked for."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        """Map files into memory."""
+        self.shards = [load_file(path) for path in paths]
+        self.ends = list(itertools.accumulate(len(shard["depth"]) for shard in self.shards))
+
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
+        return self.ends[-1]
+
+    def __getitem__(self, rows: Tensor) -> dict[str, Tensor]:
+        """Return some pictures."""
+        places = [(bisect.bisect_right(self.ends, row), row) for row in rows.tolist()]
+        at = [(self.shards[k], row - (self.ends[k - 1] if k else 0)) for k, row in places]
+        return {name: torch.stack([shard[name][row] for shard, row in at]) for name in self.shards[0]}
+
+
+def logits_of(network: HandSegmenter, sample: dict[str, Tensor]) -> Tensor:
+    """Return the network's word on stored pictures."""
+    maps = tuple(sample[f"map{k}"].float() for k in range(len(network.config.levels)))
+    return network(sample["image"] / 255, sample["depth"].float(), sample["std"].float(), maps)
+
+
+def loss_of(network: HandSegmenter, sample: dict[str, Tensor]) -> Tensor:
+    """Return the mean cross-entropy of a picture's pixels, of the mesh's and of those beside it."""
+    weight = sample["counted"] * torch.where(sample["depth"] > 0, 1.0, BESIDE_WEIGHT)
+    error = binary_cross_entropy_with_logits(
+        logits_of(network, sample), sample["shows"].float(), reduction="none"
+    )
+    return ((error * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(50)).mean()
+
+
+@torch.no_grad()
+def measure(network: HandSegmenter, data: Stored) -> dict[str, float]:
+    """Return cross-entropy and accuracy at pixels that meshes cover, and how many of them show the hand."""
+    sums: dict[str, list[Tensor]] = {}
+    for rows in batches(min(len(data), HELD_OUT), 8):
+        sample = data[rows]
+        logits, shows = logits_of(network, sample), sample["shows"]
+        covered = sample["counted"] & (sample["depth"] > 0)
+        error = binary_cross_entropy_with_logits(logits, shows.float(), reduction="none")
+        right = ((logits > 0) == shows).float()
+        for name, values in (("cross_entropy", error), ("right", right), ("shows", shows.float())):
+            per_picture = (values * covered).sum((1, 2)) / covered.sum((1, 2)).clamp_min(1)
+            sums.setdefault(name, []).append(per_picture)
+    return {name: round(float(torch.cat(values).mean()), 4) for name, values in sums.items()}
+
+
+def batches(count: int, size: int) -> Iterator[Tensor]:
+    """Yield rows in order."""
+    yield from torch.arange(count).split(size)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train for a number of minutes or steps and write a checkpoint."""
+    torch.manual_seed(args.seed)
+    paths = sorted((args.work / "segmentation").glob("*.safetensors"))
+    data = Stored([path for path in paths if int(path.stem) > 1])
+    held_out = Stored([path for path in paths if int(path.stem) < 2])
+    first = data[torch.arange(64)]
+    maps = [first[name].float() for name in first if name.startswith("map")]
+    config = SegmentationConfig(tuple(m.shape[1] for m in maps))
+    network = HandSegmenter(config)
+    network.level_std.copy_(torch.cat([m.std((0, 2, 3)) for m in maps]).clamp_min(1e-2))
+    print(f"{len(data)} pictures", flush=True)
+    steps = run(
+        network,
+        lambda rows: loss_of(network, data[rows]),
+        len(data),
+        args,
+        lambda: measure(network, held_out),
+    )
+    found = measure(network, held_out)
+    print("end:", steps, found, flush=True)
+    card = {
+        "data": f"synthetic hands, {len(data)} pictures of scripts/train_shipped.py, other than synth-v1",
+        "steps": steps,
+        "batch": args.batch,
+        "held_out": found,
+        "licence": "Apache-2.0",
+        "amvur": version("amvur"),
+    }
+    save_checkpoint(
+        args.output, asdict(config), network.state_dict(), hand_model="open", card=card, dtype="float16"
+    )
+
+
+def main() -> None:
+    """Run a stage."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("stage", choices=["features", "train"])
+    parser.add_argument("--work", type=Path, default=Path("runs/segmentation-work"), help="has pool/")
+    parser.add_argument("--part", type=int, default=0)
+    parser.add_argument("--parts", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=Path("runs/segmentation"))
+    add_arguments(parser, minutes=45.0, decay=1e-3, tell=120.0)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    {"features": features, "train": train}[args.stage](args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Which pixels of a view show the hand: a trained decoder, told where the mesh lies and how surely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Float64
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.special import expit, log_ndtr
+from torch import Tensor
+
+from amvur.checkpoint import load_checkpoint, load_weights
+from amvur.errors import ModelFileError
+from amvur.inference.vertex_evidence import HandView
+from amvur.models.landmark_trunk import LandmarkTrunk
+from amvur.models.segmentation import HandSegmenter, SegmentationConfig
+from amvur.pretrained import shipped
+
+LEAST_STD_PX = 0.5
+"""No outline is known to lie better than this (pixels of the crop): the picture blurs it."""
+
+
+NEAR_PX = 20
+"""Pixels farther beside the mesh than this (pixels of the crop) are none that a segmentation learned of."""
+
+
+@dataclass(frozen=True)
+class HandPixels:
+    """Of every pixel of a view: the logit to show the hand's skin, how far inside of the mesh's outline it
+    lies, and how well that is known to lie there (one sigma; both in pixels of the crop)."""
+
+    logits: Float32[NDArray[Any], "S S"]
+    depth_px: Float64[NDArray[Any], "S S"]
+    std_px: Float64[NDArray[Any], "S S"]
+
+    @property
+    def shows(self) -> Float32[NDArray[Any], "S S"]:
+        """Return the probability to show the hand."""
+        probability: Float32[NDArray[Any], "S S"] = expit(self.logits)
+        return probability
+
+    @property
+    def evidence(self) -> Float64[NDArray[Any], "S S"]:
+        """Return what the picture says beyond what the mesh does: a log likelihood ratio.
+
+        It is the logit less that of the chance to lie inside of an outline which is known so well.
+        """
+        sure = self.depth_px / self.std_px
+        told: Float64[NDArray[Any], "S S"] = self.logits - (log_ndtr(sure) - log_ndtr(-sure))
+        return told
+
+    @property
+    def mismatch(self) -> float:
+        """Return 1 − intersection over union of the mesh and the hand near it, 0 (the same) to 1."""
+        mesh, shows = self.depth_px > 0, self.shows.astype(np.float64)
+        union = np.where(mesh, 1.0, shows)[self.depth_px > -NEAR_PX].sum()
+        return float(1 - shows[mesh].sum() / max(union, 1e-9))
+
+
+class Segmentation:
+    """A trained `HandSegmenter` with the frozen network whose maps it reads."""
+
+    def __init__(self, network: HandSegmenter, trunk: LandmarkTrunk) -> None:
+        """Take a network, for inference only."""
+        self.network = network.eval().requires_grad_(False)
+        self.trunk = trunk
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        view: HandView,
+        mesh_std_px: Float[NDArray[Any], "V"] | float,
+        maps: tuple[Float[Tensor, "1 _ _ _"], ...] | None = None,
+    ) -> HandPixels:
+        """Return which pixels of a view, whose mesh covers some, show the hand.
+
+        `mesh_std_px` says how well the vertices are known to lie (one sigma along an axis, pixels of the
+        crop); `maps` are those of the trunk, if they are known.
+        """
+        depth, std = outline_hints(view, mesh_std_px)
+        seen = self.trunk.pyramid(view.image) if maps is None else maps
+        hints = (torch.from_numpy(x)[None].float() for x in (depth, std))
+        return HandPixels(self.network(view.image, *hints, seen)[0].numpy(), depth, std)
+
+
+def outline_hints(
+    view: HandView, mesh_std_px: Float[NDArray[Any], "V"] | float
+) -> tuple[Float64[NDArray[Any], "S S"], Float64[NDArray[Any], "S S"]]:
+    """Return how far every pixel lies inside of the mesh's outline, and how well that is known there.
+
+    Pixels beside the mesh take the standard deviation of the nearest that it covers.
+    """
+    mask = view.raster.mask[0].numpy()
+    beside, nearest = ndimage.distance_transform_edt(~mask, return_indices=True)
+    depth = 0.5 - beside
+    depth[mask] = depth_inside(mask)
+    known = np.full(len(view.vertices[0]), mesh_std_px) if np.isscalar(mesh_std_px) else mesh_std_px
+    corners = view.faces[view.raster.pix_to_face[0][view.raster.mask[0]]].numpy()
+    std = np.zeros(mask.shape)
+    std[mask] = (np.asarray(known)[corners] * view.raster.bary_coords[0].numpy()[mask]).sum(1)
+    return depth, np.hypot(std[tuple(nearest)], LEAST_STD_PX)
+
+
+def depth_inside(mask: Bool[NDArray[Any], "S S"]) -> Float64[NDArray[Any], "N"]:
+    """Return how far inside of a mask its N pixels (row-major) lie, to its end between the pixels."""
+    if not mask.any():
+        return np.zeros(0)
+    box = tuple(slice(max(at.min() - 1, 0), at.max() + 2) for at in mask.nonzero())
+    inside: Float64[NDArray[Any], "N"] = ndimage.distance_transform_edt(mask[box])[mask[box]] - 0.5
+    return inside
+
+
+@lru_cache(maxsize=1)
+def shipped_segmentation() -> Segmentation:
+    """Return the segmentation that ships with the package; raises `ModelFileError` as `load_segmentation`."""
+    folder = shipped("segmentation")
+    if folder is None:
+        raise ModelFileError("This installation has no segmentation of hands. Reinstall amvur.")
+    return load_segmentation(folder)
+
+
+def load_segmentation(folder: Path, trunk: LandmarkTrunk | None = None) -> Segmentation:
+    """Return the segmentation in a checkpoint folder.
+
+    Raises `ModelFileError` if it is missing or cannot be used, or without mediapipe's network.
+    """
+    settings, state, _ = load_checkpoint(folder)
+    trunk = trunk or LandmarkTrunk()
+    try:
+        config = SegmentationConfig.from_json(settings)
+        if config.levels != trunk.level_widths:
+            raise ValueError(f"it reads maps of {config.levels} channels, not {trunk.level_widths}")
+        network = HandSegmenter(config)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(
+            f"The checkpoint {folder} describes no segmentation that this version of amvur knows ({error}). "
+            "Use the version that wrote it."
+        ) from error
+    load_weights(network, state, folder)
+    return Segmentation(network, trunk)

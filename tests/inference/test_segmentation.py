@@ -1,0 +1,160 @@
+"""Which pixels show a hand: what the mesh tells of it, the shipped weights, bad files."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.stats import norm
+
+from amvur.checkpoint import save_checkpoint
+from amvur.errors import ModelFileError
+from amvur.hand.loading import load_hand_model
+from amvur.hand.model import HandModel
+from amvur.inference.segmentation import (
+    LEAST_STD_PX,
+    HandPixels,
+    Segmentation,
+    depth_inside,
+    load_segmentation,
+    outline_hints,
+    shipped_segmentation,
+)
+from amvur.inference.vertex_evidence import look_at_hand
+from amvur.models.landmark_trunk import LandmarkTrunk
+from amvur.models.segmentation import HandSegmenter, SegmentationConfig
+from amvur.render import rasterize
+
+CAMERA = np.array([[420.0, 0, 160], [0, 420.0, 120], [0, 0, 1]])
+SKIN, LAWN = np.array([204, 150, 125]), np.array([60, 140, 50])
+
+
+@cache
+def hand():
+    model = HandModel(load_hand_model("open"))
+    turn, pose = torch.tensor([[0.3, 0.5, 1.2]]), torch.full((1, 45), 0.05)
+    mesh = model(turn, pose, torch.zeros(1, 10), torch.tensor([[-0.004, 0.076, 0.45]]))
+    return mesh.vertices[0].numpy(), model.faces.numpy()
+
+
+def covered(vertices):
+    mesh, camera = torch.from_numpy(vertices)[None].double(), torch.from_numpy(CAMERA)[None]
+    return rasterize(mesh, torch.as_tensor(hand()[1]), camera, 240, 320).mask[0].numpy()
+
+
+def photograph():
+    """A hand of one color on a lawn, with noise."""
+    picture = np.where(covered(hand()[0])[..., None], SKIN, LAWN).astype(float)
+    picture = gaussian_filter(picture, (0.6, 0.6, 0))
+    picture += 6 * np.random.default_rng(0).normal(size=picture.shape)
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def view_of(image, shift_px=0.0):
+    """The view of a mesh that lies beside the hand."""
+    vertices, faces = hand()
+    moved = vertices + np.array([shift_px / 420 * 0.45, 0, 0], dtype=np.float32)
+    return look_at_hand(image, moved, faces, CAMERA)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (30, 11), (48, 52)])  # two of them at the picture's end
+def test_depth_inside_of_a_mask_is_that_in_the_whole_picture(corner):
+    blob = gaussian_filter(np.random.default_rng(4).normal(size=(32, 28)), 3.0) > -0.02
+    mask = np.zeros((80, 80), dtype=bool)
+    mask[corner[0] : corner[0] + 32, corner[1] : corner[1] + 28] = blob
+    np.testing.assert_array_equal(depth_inside(mask), distance_transform_edt(mask)[mask] - 0.5)
+    assert depth_inside(np.zeros_like(mask)).shape == (0,)
+
+
+def test_hints_are_distances_to_the_outline_and_deviations_of_what_is_nearest():
+    """Against brute force; the deviation grows along the picture's rows."""
+    view = view_of(photograph())
+    std = 1 + view.pixels[0, :, 1].double().numpy() / 50
+    depth, stated = outline_hints(view, std)
+    mask = view.raster.mask[0].numpy()
+    y, x = np.mgrid[0:224, 0:224]
+    for row, column in np.random.default_rng(1).integers(0, 224, (60, 2)):
+        gap = np.hypot(y - row, x - column)
+        assert abs(depth[row, column]) == pytest.approx(gap[mask != mask[row, column]].min() - 0.5)
+        assert (depth[row, column] > 0) == mask[row, column]
+        nearest = np.flatnonzero(np.isclose(gap[mask], gap[mask].min()))
+        heights = (1 + (y[mask][nearest] + 0.5) / 50).astype(float)
+        wanted = np.hypot(heights, LEAST_STD_PX)
+        assert np.abs(wanted - stated[row, column]).min() < 0.02
+    np.testing.assert_allclose(outline_hints(view, 3.0)[1], np.hypot(3.0, LEAST_STD_PX))
+    np.testing.assert_array_equal(outline_hints(view, 3.0)[0], depth)
+
+
+def test_the_shipped_weights_find_the_hand_beside_a_mesh():
+    """The mesh lies 6 px beside the hand: what is lawn under it is told from skin, and skin beside it too."""
+    image = photograph()
+    view = view_of(image, 6.0)
+    logits = shipped_segmentation()(view, 6.0).logits
+    assert logits.shape == (224, 224)
+    shows = np.repeat(255 * covered(hand()[0])[..., None].astype(np.uint8), 3, 2)
+    truth = view.crop.warp(shows)[..., 0] > 127
+    depth, _ = outline_hints(view, 6.0)
+    inner = np.abs(distance_transform_edt(truth) - distance_transform_edt(~truth)) > 2
+    near = (np.abs(depth) < 12) & inner
+    mesh = view.raster.mask[0].numpy()
+    assert (mesh == truth)[near].mean() < 0.85
+    assert ((logits > 0) == truth)[near & mesh].mean() > 0.95
+    assert ((logits > 0) == truth)[near].mean() > 0.93
+
+
+def test_maps_may_be_given_and_a_number_stands_for_all_vertices():
+    view = view_of(photograph())
+    own = shipped_segmentation()(view, 3.0).logits
+    maps = shipped_segmentation().trunk.pyramid(view.image)
+    np.testing.assert_allclose(
+        shipped_segmentation()(view, np.full(len(hand()[0]), 3.0), maps).logits, own, atol=1e-3
+    )
+
+
+def small(levels):
+    return HandSegmenter(SegmentationConfig(levels, (4, 4, 4, 4), 4))
+
+
+def test_a_checkpoint_says_the_same(tmp_path):
+    trunk = LandmarkTrunk()
+    network = small(trunk.level_widths)
+    save_checkpoint(tmp_path, vars(network.config), network.state_dict(), hand_model="open")
+    view = view_of(photograph())
+    wanted = Segmentation(network, trunk)(view, 2.0).logits
+    np.testing.assert_allclose(load_segmentation(tmp_path, trunk)(view, 2.0).logits, wanted, atol=1e-6)
+
+
+def test_weights_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
+    network = small((16, 24, 40, 99))
+    save_checkpoint(tmp_path / "other", vars(network.config), network.state_dict(), hand_model="open")
+    with pytest.raises(ModelFileError, match="99"):
+        load_segmentation(tmp_path / "other")
+    settings = {**vars(network.config), "magic": 1}
+    save_checkpoint(tmp_path / "later", settings, network.state_dict(), hand_model="open")
+    with pytest.raises(ModelFileError, match="magic"):
+        load_segmentation(tmp_path / "later")
+    with pytest.raises(ModelFileError, match="nothing"):
+        load_segmentation(tmp_path / "nothing")
+    monkeypatch.setattr("amvur.inference.segmentation.shipped", lambda name: None)
+    with pytest.raises(ModelFileError, match="Reinstall"):
+        shipped_segmentation.__wrapped__()
+
+
+def pixels(logits, depth, std=2.0):
+    return HandPixels(np.float32(logits), np.float64(depth), np.full(np.shape(depth), std))
+
+
+def test_what_is_believed_of_the_mesh_is_taken_off_the_evidence():
+    depth = np.linspace(-6, 6, 25).reshape(5, 5)
+    told = np.log(norm.cdf(depth / 2) / norm.sf(depth / 2)) + 1.5
+    np.testing.assert_allclose(pixels(told, depth).evidence, 1.5, atol=1e-5)
+
+
+def test_the_mismatch_is_one_less_intersection_over_union():
+    sure = 30.0
+    depth = np.array([[3.0, 3, 3], [3, -1, -1], [-1, -30, -30]])
+    assert pixels(np.where(depth > 0, sure, -sure), depth).mismatch == pytest.approx(0, abs=1e-6)
+    moved = np.array([[-sure, sure, sure], [sure, sure, -sure], [-sure, sure, -sure]])  # one is far away
+    assert pixels(moved, depth).mismatch == pytest.approx(1 - 3 / 5)
+    assert pixels(0 * depth, depth).mismatch == pytest.approx(1 - 2 / (4 + 1.5))
