@@ -16,6 +16,7 @@ from amvur.hand.surface import surface_points
 from amvur.inference.objective import outline_quadratic, quadratic
 from amvur.inference.outline import OutlineEvidence
 from amvur.inference.reconstructor import Reconstructor
+from amvur.inference.segmentation import shipped_segmentation
 from amvur.render import rasterize
 from amvur.structures import Camera
 
@@ -114,6 +115,35 @@ def test_a_hand_is_drawn_to_its_outline(reconstructor):
     (seeing,) = reconstructor.fit(wrong, CAMERA, WIDTH, image=photograph())
     assert off_px(blind) > 4.5
     assert off_px(seeing) < 0.85 * off_px(blind)
+
+
+@pytest.fixture(scope="module")
+def segmenting():
+    found = Reconstructor(detector="none", checkpoint="none", device="cpu", texture="sampled")
+    found.segmentation = shipped_segmentation()
+    return found
+
+
+def test_a_segmentation_draws_it_too_and_says_how_far_the_mesh_still_is_from_the_hand(segmenting):
+    right, wrong = (beside(detect(true_mesh()[1]), (shift, 0.0)) for shift in (0.0, 6.0))
+    (blind,) = segmenting.fit([wrong], CAMERA, WIDTH)
+    there, drawn, far = (
+        segmenting.fit([d], CAMERA, WIDTH, image=photograph())[0]
+        for d in (right, wrong, beside(wrong, (20.0, 0.0)))
+    )
+    assert off_px(drawn) < 0.9 * off_px(blind)
+    assert off_px(there) < 1.5
+    mismatch = [hand.features[-1] for hand in (there, drawn, far)]
+    assert mismatch == sorted(mismatch)
+    assert mismatch[2] > mismatch[0] + 0.5
+    assert blind.features[-1] == 0  # nothing was looked at
+
+
+def test_a_segmentation_knows_nothing_of_a_hand_outside_of_the_picture(segmenting):
+    gone = [beside(detect(true_mesh()[1]), (5000.0, 0.0))]
+    (seeing,) = segmenting.fit(gone, CAMERA, WIDTH, image=photograph())
+    assert seeing.features[-1] == 0
+    assert np.isfinite(seeing.posterior.mesh().vertices).all()
 
 
 def test_a_picture_of_one_color_changes_nothing(reconstructor):
