@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,20 @@ def write(tensors: dict[str, Tensor], path: Path) -> None:
     save_file({n: t.contiguous() for n, t in tensors.items()}, staged)
     os.replace(staged, path)
     print(path.name, time.strftime("%H:%M:%S"), flush=True)
+
+
+def pending(shards: Sequence[Path], folder: Path, part: int, parts: int) -> Iterator[tuple[Path, Path]]:
+    """Yield the shards of one part of several that have no file of their name in a folder, and that file."""
+    for shard in shards[part::parts]:
+        path = folder / shard.name
+        if not path.exists():
+            yield shard, path
+
+
+def write_rows(rows: Iterable[dict[str, Tensor] | None], path: Path) -> None:
+    """Write what is stored of pictures, without those of which nothing is."""
+    kept = [row for row in rows if row is not None]
+    write({name: torch.stack([row[name] for row in kept]) for name in kept[0]}, path)
 
 
 def stored_labels(batch: HandBatch, names: Sequence[str]) -> dict[str, Tensor]:

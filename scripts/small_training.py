@@ -6,6 +6,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 
 import torch
 from torch import Tensor
@@ -54,3 +55,18 @@ def run(
             began += time.monotonic() - told  # reports are not training
             told = time.monotonic()
     return step
+
+
+def card_of(
+    args: argparse.Namespace, pictures: int, steps: int, held_out: dict[str, float]
+) -> dict[str, object]:
+    """Return what a checkpoint says of its training."""
+    return {
+        "data": f"synthetic hands, {pictures} pictures of scripts/train_shipped.py, other than synth-v1",
+        "steps": steps,
+        "batch": args.batch,
+        "minutes": args.minutes,
+        "held_out": held_out,
+        "licence": "Apache-2.0",
+        "amvur": version("amvur"),
+    }

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from shards import bits, write
+from shards import bits, pending, write_rows
 from torch import Tensor
 
 from amvur.hand.loading import load_hand_model
@@ -72,10 +72,7 @@ def features(args: argparse.Namespace) -> None:
     """Write evidence and labels of shards of pictures."""
     hand, trunk = HandModel(load_hand_model("open")), LandmarkTrunk()
     shards = sorted((args.work / "pool").glob("*.safetensors"))[: args.shards]
-    for shard in shards[args.part :: args.parts]:
-        path = args.texture / f"{shard.stem}.safetensors"
-        if path.exists():
-            continue
+    for shard, path in pending(shards, args.texture, args.part, args.parts):
         generator = torch.Generator().manual_seed(SEED + int(shard.stem))
         stored = load_file(shard)
         count = args.held_out if int(shard.stem) < 2 else len(stored["betas"])
@@ -83,12 +80,9 @@ def features(args: argparse.Namespace) -> None:
         parameters = with_errors(labels, generator)
         with torch.no_grad():
             vertices = hand(*(parameters[n] for n in NAMES[2:])).vertices
-        rows = [
-            row
-            for i in range(count)
-            if (row := one_picture({n: t[i] for n, t in labels.items()}, vertices[i], hand, trunk, generator))
-        ]
-        write({n: torch.stack([row[n] for row in rows]) for n in rows[0]}, path)
+        pictures = ({name: values[i] for name, values in labels.items()} for i in range(count))
+        posed = zip(pictures, vertices, strict=True)
+        write_rows((one_picture(*picture, hand, trunk, generator) for picture in posed), path)
 
 
 def one_picture(

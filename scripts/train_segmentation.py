@@ -17,14 +17,13 @@ import bisect
 import itertools
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from shards import bits, write
-from small_training import add_arguments, run
+from shards import bits, pending, write_rows
+from small_training import add_arguments, card_of, run
 from texture_data import NAMES, spread_px, with_errors
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -53,10 +52,8 @@ HELD_OUT = 200
 def features(args: argparse.Namespace) -> None:
     """Write crops, outlines, labels and maps of shards of pictures."""
     hand, trunk = HandModel(load_hand_model("open")), LandmarkTrunk()
-    for shard in sorted((args.work / "pool").glob("*.safetensors"))[args.part :: args.parts]:
-        path = args.work / "segmentation" / shard.name
-        if path.exists():
-            continue
+    shards = sorted((args.work / "pool").glob("*.safetensors"))
+    for shard, path in pending(shards, args.work / "segmentation", args.part, args.parts):
         stored = load_file(shard)
         count = len(stored["betas"])
         generator = torch.Generator().manual_seed(SEED + int(shard.stem))
@@ -67,13 +64,10 @@ def features(args: argparse.Namespace) -> None:
             vertices = hand(*(parameters[n] for n in NAMES[2:])).vertices
             spread = spread_px(parameters, share, hand, generator, draws=8)
         stated = spread * torch.exp(STATED_WRONG * torch.randn(count, 1, generator=generator))
-        rows = []
-        for i in range(count):
-            label = {n: stored[n][i] for n in ("images", "intrinsics", "mask")}
-            row = one_picture(label, vertices[i], stated[i], hand, trunk, generator)
-            if row is not None:
-                rows.append(row)
-        write({n: torch.stack([row[n] for row in rows]) for n in rows[0]}, path)
+        labels = {name: stored[name] for name in ("images", "intrinsics", "mask")}
+        pictures = ({name: values[i] for name, values in labels.items()} for i in range(count))
+        posed = zip(pictures, vertices, stated, strict=True)
+        write_rows((one_picture(*picture, hand, trunk, generator) for picture in posed), path)
 
 
 def one_picture(
@@ -187,14 +181,7 @@ def train(args: argparse.Namespace) -> None:
     )
     found = measure(network, held_out)
     print("end:", steps, found, flush=True)
-    card = {
-        "data": f"synthetic hands, {len(data)} pictures of scripts/train_shipped.py, other than synth-v1",
-        "steps": steps,
-        "batch": args.batch,
-        "held_out": found,
-        "licence": "Apache-2.0",
-        "amvur": version("amvur"),
-    }
+    card = card_of(args, len(data), steps, found)
     save_checkpoint(
         args.output, asdict(config), network.state_dict(), hand_model="open", card=card, dtype="float16"
     )

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from small_training import add_arguments, run
+from small_training import add_arguments, card_of, run
 from texture_choice import choose
 from texture_data import PIXELS, Sample, Stored, features
 from torch import Tensor
@@ -122,15 +121,7 @@ def train(args: argparse.Namespace) -> None:
     steps = run(head, step, len(data), args, lambda: measure(head, held_out))
     found = measure(head, held_out)
     print("end:", steps, found, flush=True)
-    card = {
-        "data": f"synthetic hands, {len(data)} pictures of scripts/train_shipped.py, other than synth-v1",
-        "steps": steps,
-        "batch": args.batch,
-        "minutes": args.minutes,
-        "held_out": found,
-        "licence": "Apache-2.0",
-        "amvur": version("amvur"),
-    }
+    card = card_of(args, len(data), steps, found)
     arrays = load_hand_model("open")
     save_checkpoint(
         args.output,

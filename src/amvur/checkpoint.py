@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
@@ -39,6 +40,18 @@ class Checkpoint(NamedTuple):
     network: dict[str, Any]
     state: dict[str, Tensor]
     config: dict[str, Any]
+
+
+@contextmanager
+def described(folder: Path, what: str, remedy: str) -> Iterator[None]:
+    """Make of settings that do not fit a `ModelFileError`, which says that the folder describes no `what`."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(
+            f"The checkpoint {folder} describes no {what} that this version of amvur knows ({error}). "
+            f"{remedy}"
+        ) from error
 
 
 def save_checkpoint(

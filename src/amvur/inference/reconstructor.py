@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from amvur.detect.base import Detector, chosen_side, make_detector
 from amvur.detect.convention import load_convention
-from amvur.errors import InputError, ModelFileError
+from amvur.errors import InputError
 from amvur.hand.landmarks import HandState, LandmarkChain, landmarks, make_chain, without_offsets
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
@@ -259,10 +260,7 @@ def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarr
 
 def _segmentation() -> Segmentation | None:
     """Return what tells hands from the rest; None without mediapipe's network, where colors do."""
-    try:
-        return shipped_segmentation()
-    except ModelFileError:
-        return None
+    return None if find_spec("mediapipe") is None else shipped_segmentation()
 
 
 def choose_device(choice: str) -> torch.device:

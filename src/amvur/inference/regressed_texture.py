@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from amvur.checkpoint import load_checkpoint, load_weights
-from amvur.errors import ModelFileError
+from amvur.checkpoint import described, load_checkpoint, load_weights
 from amvur.hand.model import HandModel
 from amvur.inference.segmentation import Segmentation, shipped_segmentation
 from amvur.inference.texture import sample_vertex_colors
@@ -206,15 +205,10 @@ def load_regressor(folder: Path, model: HandModel) -> TextureRegressor:
     segmentation = shipped_segmentation()
     trunk = segmentation.trunk
     sees = feature_width(trunk), trunk.level_widths[-1]
-    try:
+    with described(folder, "texture head", "Use the version that wrote it, or sampled texture."):
         config = TextureConfig(**settings)
         if (config.features, config.pooled) != sees:
             raise ValueError(f"it reads {config.features} and {config.pooled} numbers, not {sees}")
         head = TextureHead(config)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(
-            f"The checkpoint {folder} describes no texture head that this version of amvur knows ({error}). "
-            "Use the version that wrote it, or sampled texture."
-        ) from error
     load_weights(head, state, folder)
     return TextureRegressor(head, model, segmentation)

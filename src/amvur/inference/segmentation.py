@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64, Int
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit, log_ndtr
 from torch import Tensor
 
-from amvur.checkpoint import load_checkpoint, load_weights
+from amvur.checkpoint import described, load_checkpoint, load_weights
 from amvur.errors import ModelFileError
 from amvur.inference.vertex_evidence import HandView
 from amvur.models.landmark_trunk import LandmarkTrunk
@@ -24,8 +24,6 @@ from amvur.pretrained import shipped
 
 LEAST_STD_PX = 0.5
 """No outline is known to lie better than this (pixels of the crop): the picture blurs it."""
-
-
 NEAR_PX = 20
 """Pixels farther beside the mesh than this (pixels of the crop) are none that a segmentation learned of."""
 
@@ -97,14 +95,23 @@ def outline_hints(
     Pixels beside the mesh take the standard deviation of the nearest that it covers.
     """
     mask = view.raster.mask[0].numpy()
-    beside, nearest = ndimage.distance_transform_edt(~mask, return_indices=True)
-    depth = 0.5 - beside
-    depth[mask] = depth_inside(mask)
+    depth, nearest = signed_depth(mask)
     known = np.full(len(view.vertices[0]), mesh_std_px) if np.isscalar(mesh_std_px) else mesh_std_px
     corners = view.faces[view.raster.pix_to_face[0][view.raster.mask[0]]].numpy()
     std = np.zeros(mask.shape)
     std[mask] = (np.asarray(known)[corners] * view.raster.bary_coords[0].numpy()[mask]).sum(1)
-    return depth, np.hypot(std[tuple(nearest)], LEAST_STD_PX)
+    return depth, np.hypot(std[nearest], LEAST_STD_PX)
+
+
+def signed_depth(
+    mask: Bool[NDArray[Any], "S S"],
+) -> tuple[Float64[NDArray[Any], "S S"], tuple[Int[NDArray[Any], "S S"], Int[NDArray[Any], "S S"]]]:
+    """Return how far pixels lie inside of a mask (negative: outside), to its outline between the pixels, and
+    row and column of the nearest pixel of the mask."""
+    beside, (row, column) = ndimage.distance_transform_edt(~mask, return_indices=True)
+    depth = 0.5 - beside
+    depth[mask] = depth_inside(mask)
+    return depth, (row, column)
 
 
 def depth_inside(mask: Bool[NDArray[Any], "S S"]) -> Float64[NDArray[Any], "N"]:
@@ -132,15 +139,10 @@ def load_segmentation(folder: Path, trunk: LandmarkTrunk | None = None) -> Segme
     """
     settings, state, _ = load_checkpoint(folder)
     trunk = trunk or LandmarkTrunk()
-    try:
+    with described(folder, "segmentation", "Use the version that wrote it."):
         config = SegmentationConfig.from_json(settings)
         if config.levels != trunk.level_widths:
             raise ValueError(f"it reads maps of {config.levels} channels, not {trunk.level_widths}")
         network = HandSegmenter(config)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(
-            f"The checkpoint {folder} describes no segmentation that this version of amvur knows ({error}). "
-            "Use the version that wrote it."
-        ) from error
     load_weights(network, state, folder)
     return Segmentation(network, trunk)

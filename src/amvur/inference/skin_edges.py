@@ -19,7 +19,7 @@ from scipy import ndimage
 from scipy.special import expit
 
 from amvur.inference.local_colors import color_moments, local_density
-from amvur.inference.segmentation import HandPixels, depth_inside
+from amvur.inference.segmentation import HandPixels, signed_depth
 from amvur.inference.vertex_evidence import HandView
 
 _ROUNDS = 2
@@ -80,7 +80,7 @@ def find_edges(
     of skin that the picture gives every pixel; without, colors give it.
     """
     mask = view.raster.mask[0].numpy()
-    depth = _signed_depth(mask)
+    depth, _ = signed_depth(mask)
     odds = _log_odds(view, depth, settings) if odds is None else odds
     row, column = _outline(mask)
     normal = _normals(depth, row, column)
@@ -95,13 +95,6 @@ def find_edges(
     vertex, normal, beyond, precision = (x[good] for x in (vertex, normal, beyond, precision))
     std = np.sqrt((1 / precision + settings.model_std_px**2) * settings.repeats)
     return SkinEdges(vertex, normal, _without_thickness(beyond, std, parts[vertex], settings), std)
-
-
-def _signed_depth(mask: Bool[NDArray[Any], "S S"]) -> Float64[NDArray[Any], "S S"]:
-    """Return how far pixels lie inside of a mask (negative: outside), to its outline between the pixels."""
-    signed: Float64[NDArray[Any], "S S"] = 0.5 - ndimage.distance_transform_edt(~mask)
-    signed[mask] = depth_inside(mask)
-    return signed
 
 
 def _log_odds(
