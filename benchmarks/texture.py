@@ -164,11 +164,17 @@ def photos(args: argparse.Namespace) -> dict[str, object]:
 
 
 def cost(args: argparse.Namespace) -> dict[str, object]:
-    """Time of a hand by regression and by sampling, in turn; processor time where the machine is busy."""
+    """Time of a hand by regression and by sampling, in turn; processor time where the machine is busy.
+
+    As in `reconstruct`, the fit has looked at the hand before; and of a mesh for which nobody has.
+    """
     regressor = Ways(args.checkpoint, None).regressor
     case = next(iter(hands_in(args.paths)))[1]
+    assert case.view is not None
+    before = regressor.segmentation.look(case.view, 5.0)
     ways = {
-        "regressed": lambda: regressor(*mesh_of(case), case.left, case.std_px),
+        "regressed": lambda: regressor(*mesh_of(case), case.left, case.std_px, before),
+        "regressed, mesh alone": lambda: regressor(*mesh_of(case), case.left, case.std_px),
         "sampled": lambda: sample_vertex_colors(*mesh_of(case)),
     }
     wall: dict[str, list[float]] = defaultdict(list)

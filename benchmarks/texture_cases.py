@@ -149,11 +149,12 @@ class Ways:
             texture = self.regressor(*mesh_of(case), case.left, case.std_px)
             return {"ours": texture.colors, "head alone": texture.colors, **found}, texture
         texture = self.regressor(*mesh_of(case), case.left, case.std_px)
-        maps = self.regressor.maps(view)
-        head_alone = self.regressor.regress(view, maps).loc[0].numpy()
+        view = self.regressor.segmentation.with_maps(view)
+        head_alone = self.regressor.regress(view).loc[0].numpy()
         found = {"ours": texture.colors, "head alone": head_alone, **found}
         if self.baseline is not None:
-            evidence = vertex_evidence(view, self.regressor.template, maps)
+            assert view.maps is not None
+            evidence = vertex_evidence(view, self.regressor.template, view.maps)
             found["global feature"] = self.baseline(evidence.pooled)[0].numpy()
         return found, texture
 

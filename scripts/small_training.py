@@ -65,7 +65,6 @@ def card_of(
         "data": f"synthetic hands, {pictures} pictures of scripts/train_shipped.py, other than synth-v1",
         "steps": steps,
         "batch": args.batch,
-        "minutes": args.minutes,
         "held_out": held_out,
         "licence": "Apache-2.0",
         "amvur": version("amvur"),

@@ -98,7 +98,7 @@ def held_out(args: argparse.Namespace) -> Iterator[HeldOut]:
         view = look_at_hand(image, vertices[i].numpy(), hand.faces.numpy(), labels["intrinsics"][i].numpy())
         if view is None or not view.visible.any():
             continue
-        maps = regressor.maps(view)
+        view = regressor.segmentation.with_maps(view)
         shown = bits(labels["unoccluded_vertices"][i], vertices.shape[1]).numpy()
         visible = view.visible[0].numpy()
         matrix, pixels = pixel_equations(view)
@@ -107,9 +107,9 @@ def held_out(args: argparse.Namespace) -> Iterator[HeldOut]:
             continue
         yield HeldOut(
             view,
-            regressor.regress(view, maps),
+            regressor.regress(view),
             bool(shares[i] == 0),
-            regressor.segmentation(view, spreads[i].double().numpy() / view.pixel_px, maps).shows,
+            regressor.segmentation(view, spreads[i].double().numpy() / view.pixel_px).shows,
             labels["vertex_colors"][i].numpy() / 255,
             shown & visible,
             visible & ~shown,

@@ -1,4 +1,5 @@
-"""The segmentation that ships: which pixels show the hand about which a mesh lies, from synthetic hands.
+"""The segmentation that ships: which pixels show the hand about which a mesh lies, and which it covers though
+an object lies before it, from synthetic hands.
 
     python scripts/train_shipped.py render --count 10240 --work runs/segmentation-work
     python scripts/train_segmentation.py features --work runs/segmentation-work
@@ -33,7 +34,7 @@ from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.outline import inside_image
 from amvur.inference.segmentation import LEAST_STD_PX, NEAR_PX, outline_hints
-from amvur.inference.vertex_evidence import look_at_hand
+from amvur.inference.vertex_evidence import look_at_hand, skin_raster
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.segmentation import HandSegmenter, SegmentationConfig
 from amvur.training.augment import AugmentConfig, add_noise, jitter_color
@@ -47,6 +48,7 @@ RECOLORED = 0.7
 BESIDE_WEIGHT = 0.3
 """Pixels near beside the mesh count too, by this weight."""
 HELD_OUT = 200
+ANSWERS = ("shows", "covers")
 
 
 def features(args: argparse.Namespace) -> None:
@@ -61,17 +63,18 @@ def features(args: argparse.Namespace) -> None:
         share = torch.where(torch.rand(count, 1, generator=generator) < EXACT, 0.0, share)
         parameters = with_errors(stored, generator, share)
         with torch.no_grad():
-            vertices = hand(*(parameters[n] for n in NAMES[2:])).vertices
+            truth, vertices = (hand(*(p[n] for n in NAMES[2:])).vertices for p in (stored, parameters))
             spread = spread_px(parameters, share, hand, generator, draws=8)
         stated = spread * torch.exp(STATED_WRONG * torch.randn(count, 1, generator=generator))
         labels = {name: stored[name] for name in ("images", "intrinsics", "mask")}
         pictures = ({name: values[i] for name, values in labels.items()} for i in range(count))
-        posed = zip(pictures, vertices, stated, strict=True)
+        posed = zip(pictures, truth, vertices, stated, strict=True)
         write_rows((one_picture(*picture, hand, trunk, generator) for picture in posed), path)
 
 
 def one_picture(
     label: dict[str, Tensor],
+    truth: Tensor,
     vertices: Tensor,
     std_px: Tensor,
     hand: HandModel,
@@ -93,13 +96,15 @@ def one_picture(
         return None
     shows = bits(label["mask"], image[..., 0].size).view(image.shape[:2]).numpy()
     shows = view.crop.warp(np.repeat(255 * shows[..., None].astype(np.uint8), 3, 2))[..., 0] > 127
+    posed = truth.double() @ torch.from_numpy(view.crop.R_crop_camera.T)
+    covers = skin_raster(posed.float()[None], view.faces, view.intrinsics, view.crop.size_px).mask[0]
     with torch.inference_mode():
         maps = trunk.pyramid(picture)
     return {
         "image": (picture[0] * 255).round().to(torch.uint8),
         "depth": torch.from_numpy(depth.clip(-40, 60)).half(),
         "std": torch.from_numpy(std.clip(LEAST_STD_PX, 60)).half(),
-        "shows": torch.from_numpy(shows),
+        "hand": torch.stack([torch.from_numpy(shows), covers]),
         "counted": torch.from_numpy(counted),
         **{f"map{k}": values[0].half() for k, values in enumerate(maps)},
     }
@@ -131,27 +136,28 @@ def logits_of(network: HandSegmenter, sample: dict[str, Tensor]) -> Tensor:
 
 
 def loss_of(network: HandSegmenter, sample: dict[str, Tensor]) -> Tensor:
-    """Return the mean cross-entropy of a picture's pixels, of the mesh's and of those beside it."""
+    """Return the cross-entropy of both answers, mean of the pixels of meshes and beside them."""
     weight = sample["counted"] * torch.where(sample["depth"] > 0, 1.0, BESIDE_WEIGHT)
     error = binary_cross_entropy_with_logits(
-        logits_of(network, sample), sample["shows"].float(), reduction="none"
-    )
+        logits_of(network, sample), sample["hand"].float(), reduction="none"
+    ).sum(1)
     return ((error * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(50)).mean()
 
 
 @torch.no_grad()
 def measure(network: HandSegmenter, data: Stored) -> dict[str, float]:
-    """Return cross-entropy and accuracy at pixels that meshes cover, and how many of them show the hand."""
+    """Return cross-entropy, accuracy and how many are true, of both answers at pixels that meshes cover."""
     sums: dict[str, list[Tensor]] = {}
     for rows in batches(min(len(data), HELD_OUT), 8):
         sample = data[rows]
-        logits, shows = logits_of(network, sample), sample["shows"]
-        covered = sample["counted"] & (sample["depth"] > 0)
-        error = binary_cross_entropy_with_logits(logits, shows.float(), reduction="none")
-        right = ((logits > 0) == shows).float()
-        for name, values in (("cross_entropy", error), ("right", right), ("shows", shows.float())):
-            per_picture = (values * covered).sum((1, 2)) / covered.sum((1, 2)).clamp_min(1)
-            sums.setdefault(name, []).append(per_picture)
+        logits, hand = logits_of(network, sample), sample["hand"]
+        inside = (sample["counted"] & (sample["depth"] > 0))[:, None]
+        error = binary_cross_entropy_with_logits(logits, hand.float(), reduction="none")
+        right = ((logits > 0) == hand).float()
+        for name, values in (("cross_entropy", error), ("right", right), ("share", hand.float())):
+            per_picture = (values * inside).sum((2, 3)) / inside.sum((2, 3)).clamp_min(1)
+            for answer, found in zip(ANSWERS, per_picture.T, strict=True):
+                sums.setdefault(f"{answer}_{name}", []).append(found)
     return {name: round(float(torch.cat(values).mean()), 4) for name, values in sums.items()}
 
 

@@ -83,6 +83,22 @@ def regressor(seed=3):
     return TextureRegressor(head, model(), shipped_segmentation())
 
 
+def test_what_a_fit_saw_is_kept_unless_the_mesh_has_moved():
+    vertices, faces = posed()
+    image = gradient_picture()
+    view = look_at_hand(image, vertices, faces, CAMERA)
+    before = regressor().segmentation.look(view, 2.0 / view.pixel_px)
+    fresh = regressor()(image, vertices, faces, CAMERA, mesh_std_px=np.full(len(vertices), 2.0))
+    again = regressor()(image, vertices, faces, CAMERA, before=before)
+    np.testing.assert_allclose(again.colors, fresh.colors, atol=1e-4)
+    np.testing.assert_allclose(again.shows, fresh.shows, atol=1e-4)
+    assert again.view.image is view.image
+    moved = vertices + np.array([0.02, 0, 0], dtype=np.float32)
+    elsewhere, anew = (regressor()(image, moved, faces, CAMERA, before=b) for b in (before, None))
+    np.testing.assert_array_equal(elsewhere.colors, anew.colors)
+    assert elsewhere.view.crop != view.crop
+
+
 def test_evidence_is_the_picture_at_the_projected_vertices():
     vertices, faces = posed()
     view = look_at_hand(gradient_picture(), vertices, faces, CAMERA)

@@ -14,6 +14,7 @@ from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.segmentation import (
     LEAST_STD_PX,
+    NEAR_PX,
     HandPixels,
     Segmentation,
     depth_inside,
@@ -58,6 +59,11 @@ def view_of(image, shift_px=0.0):
     return look_at_hand(image, moved, faces, CAMERA)
 
 
+def cropped(mask, view):
+    """A mask of the picture in a view."""
+    return view.crop.warp(np.repeat(255 * mask[..., None].astype(np.uint8), 3, 2))[..., 0] > 127
+
+
 @pytest.mark.parametrize("corner", [(0, 0), (30, 11), (48, 52)])  # two of them at the picture's end
 def test_depth_inside_of_a_mask_is_that_in_the_whole_picture(corner):
     blob = gaussian_filter(np.random.default_rng(4).normal(size=(32, 28)), 3.0) > -0.02
@@ -90,26 +96,44 @@ def test_the_shipped_weights_find_the_hand_beside_a_mesh():
     """The mesh lies 6 px beside the hand: what is lawn under it is told from skin, and skin beside it too."""
     image = photograph()
     view = view_of(image, 6.0)
-    logits = shipped_segmentation()(view, 6.0).logits
-    assert logits.shape == (224, 224)
-    shows = np.repeat(255 * covered(hand()[0])[..., None].astype(np.uint8), 3, 2)
-    truth = view.crop.warp(shows)[..., 0] > 127
+    shows, covers = shipped_segmentation()(view, 6.0).logits
+    assert shows.shape == (224, 224)
+    truth = cropped(covered(hand()[0]), view)
     depth, _ = outline_hints(view, 6.0)
     inner = np.abs(distance_transform_edt(truth) - distance_transform_edt(~truth)) > 2
     near = (np.abs(depth) < 12) & inner
     mesh = view.raster.mask[0].numpy()
     assert (mesh == truth)[near].mean() < 0.85
-    assert ((logits > 0) == truth)[near & mesh].mean() > 0.95
-    assert ((logits > 0) == truth)[near].mean() > 0.93
+    for answer in (shows, covers):
+        assert ((answer > 0) == truth)[near & mesh].mean() > 0.95
+        assert ((answer > 0) == truth)[near].mean() > 0.93
 
 
-def test_maps_may_be_given_and_a_number_stands_for_all_vertices():
-    view = view_of(photograph())
-    own = shipped_segmentation()(view, 3.0).logits
-    maps = shipped_segmentation().trunk.pyramid(view.image)
-    np.testing.assert_allclose(
-        shipped_segmentation()(view, np.full(len(hand()[0]), 3.0), maps).logits, own, atol=1e-3
-    )
+def test_behind_an_object_the_hand_goes_on_but_does_not_show():
+    image = photograph()
+    fingers, _ = hand()
+    place = fingers @ CAMERA.T
+    x, y = (place[:, :2] / place[:, 2:]).mean(0).astype(int)
+    image[y - 20 : y + 20, x - 20 : x + 20] = (40, 60, 160)
+    view = view_of(image)
+    pixels = shipped_segmentation()(view, 3.0)
+    block = np.zeros(image.shape[:2], bool)
+    block[y - 17 : y + 17, x - 17 : x + 17] = True
+    hidden = cropped(block, view) & cropped(covered(hand()[0]), view)
+    assert hidden.sum() > 500
+    assert pixels.shows[hidden].mean() < 0.1
+    assert pixels.covers[hidden].mean() > 0.9
+
+
+def test_what_was_seen_of_a_view_is_kept_and_a_number_stands_for_all_vertices(monkeypatch):
+    segmentation, view = shipped_segmentation(), view_of(photograph())
+    own = segmentation(view, 3.0).logits
+    look = segmentation.look(view, 3.0)
+    np.testing.assert_allclose(look.pixels.logits, own, atol=1e-3)
+    monkeypatch.setattr(segmentation, "trunk", None)
+    assert segmentation.with_maps(look.view) is look.view
+    again = segmentation(look.view, np.full(len(hand()[0]), 3.0)).logits
+    np.testing.assert_allclose(again, own, atol=1e-3)
 
 
 def small(levels):
@@ -141,20 +165,35 @@ def test_weights_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
         shipped_segmentation.__wrapped__()
 
 
-def pixels(logits, depth, std=2.0):
-    return HandPixels(np.float32(logits), np.float64(depth), np.full(np.shape(depth), std))
+def covering(logits, depth, std=2.0):
+    """Pixels none of which shows the hand and that are covered by it with such logits."""
+    both = np.stack([np.full(np.shape(depth), -9.0), logits]).astype(np.float32)
+    return HandPixels(both, np.float64(depth), np.full(np.shape(depth), std))
 
 
 def test_what_is_believed_of_the_mesh_is_taken_off_the_evidence():
     depth = np.linspace(-6, 6, 25).reshape(5, 5)
     told = np.log(norm.cdf(depth / 2) / norm.sf(depth / 2)) + 1.5
-    np.testing.assert_allclose(pixels(told, depth).evidence, 1.5, atol=1e-5)
+    np.testing.assert_allclose(covering(told, depth).evidence, 1.5, atol=1e-5)
+    far = depth + np.where(depth > 0, NEAR_PX, -NEAR_PX)
+    np.testing.assert_array_equal(covering(told, far).evidence, 0)
 
 
 def test_the_mismatch_is_one_less_intersection_over_union():
     sure = 30.0
     depth = np.array([[3.0, 3, 3], [3, -1, -1], [-1, -30, -30]])
-    assert pixels(np.where(depth > 0, sure, -sure), depth).mismatch == pytest.approx(0, abs=1e-6)
+    assert covering(np.where(depth > 0, sure, -sure), depth).mismatch == pytest.approx(0, abs=1e-6)
     moved = np.array([[-sure, sure, sure], [sure, sure, -sure], [-sure, sure, -sure]])  # one is far away
-    assert pixels(moved, depth).mismatch == pytest.approx(1 - 3 / 5)
-    assert pixels(0 * depth, depth).mismatch == pytest.approx(1 - 2 / (4 + 1.5))
+    assert covering(moved, depth).mismatch == pytest.approx(1 - 3 / 5)
+    assert covering(0 * depth, depth).mismatch == pytest.approx(1 - 2 / (4 + 1.5))
+
+
+def test_the_hidden_share_is_what_covers_and_does_not_show():
+    depth = np.array([[3.0, 3, 3], [3, -1, -1], [-1, -30, -30]])
+    covers = np.where(depth > -2, 30.0, -30.0)
+    covers[2, 1] = 30.0  # far from the mesh: another hand
+    shows = np.full(depth.shape, -30.0)
+    shows[0] = 30.0
+    logits = np.stack([shows, covers]).astype(np.float32)
+    assert HandPixels(logits, depth, np.full(depth.shape, 2.0)).hidden == pytest.approx(1 - 3 / 7)
+    assert HandPixels(0 * logits, depth, np.full(depth.shape, 2.0)).hidden == pytest.approx(0)

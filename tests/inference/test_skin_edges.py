@@ -12,7 +12,7 @@ from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.outline import parts_of
 from amvur.inference.segmentation import shipped_segmentation
-from amvur.inference.skin_edges import EdgeSettings, _locate, _without_thickness, find_edges, segmented_odds
+from amvur.inference.skin_edges import EdgeSettings, _locate, _without_thickness, find_edges
 from amvur.inference.vertex_evidence import look_at_hand
 from amvur.render import rasterize
 
@@ -80,15 +80,12 @@ def test_a_segmentation_finds_the_shift_too():
     points = vertices[0].numpy() + np.array(shift_m)
     view = look_at_hand(image, points, model.faces.numpy(), CAMERA)
     std_px = SETTINGS.mesh_std_px * view.crop.size_px / SETTINGS.crop_px
-    odds = segmented_odds(shipped_segmentation()(view, std_px), SETTINGS)
-    assert odds.shape == (SETTINGS.crop_px, SETTINGS.crop_px)
-    assert np.abs(odds).max() <= SETTINGS.segmented + 1e-9
-    settings = EdgeSettings(thickness_std_px=0.01)
-    small = look_at_hand(image, points, model.faces.numpy(), CAMERA, size_px=settings.crop_px)
-    edges = find_edges(small, ALL, parts_of(model), settings, odds)
+    pixels = shipped_segmentation()(view, std_px)
+    inside = np.ones(pixels.depth_px.shape, bool)
+    edges = find_edges(view, inside, parts_of(model), EdgeSettings(thickness_std_px=0.01), pixels)
     weighted = edges.normal / edges.std_px[:, None]
     found, *_ = np.linalg.lstsq(weighted, edges.beyond_px / edges.std_px, rcond=None)
-    wanted = -shift_m[0] * CAMERA[0, 0] / 0.45 / small.pixel_px
+    wanted = -shift_m[0] * CAMERA[0, 0] / 0.45 / view.pixel_px
     np.testing.assert_allclose(found, [wanted, 0], atol=0.3 * abs(wanted))
 
 

@@ -26,6 +26,7 @@ from amvur.inference.posterior import (
     square_root_covariance,
 )
 from amvur.inference.regressed_texture import Texture
+from amvur.inference.segmentation import HandLook
 from amvur.structures import (
     Camera,
     HandDetection,
@@ -52,15 +53,16 @@ class FittedHand:
     """One optimum with its inflated posterior, still a right hand, and what the inflation came from.
 
     `curvature` and `prior_curvature` are those of `FitResult`; `by_network` tells whether a network was part
-    of the evidence.
+    of the evidence; `look` is what the fit saw of the hand at last.
     """
 
     detection: HandDetection
     posterior: LaplacePosterior
-    features: Float[np.ndarray, "7"]
+    features: Float[np.ndarray, "8"]
     curvature: Float[Tensor, "61 61"]
     prior_curvature: Float[Tensor, "61 61"]
     by_network: bool = False
+    look: HandLook | None = None
 
     def inflated(self, inflation: float) -> LaplacePosterior:
         """Return the posterior with another factor on the evidence's standard deviations."""
@@ -81,8 +83,8 @@ class FittedHand:
 
 
 Texturing = Callable[..., tuple[Texture, UvTexture | None]]
-"""Image, vertices, faces, intrinsics, whether it is a left hand, and the vertices' standard deviations in the
-picture (px) → its texture: see `texturing`."""
+"""Image, vertices, faces, intrinsics, whether it is a left hand, the vertices' standard deviations in the
+picture (px) and what the fit saw of it → its texture: see `texturing`."""
 
 
 def assemble(
@@ -101,7 +103,7 @@ def assemble(
     # drawn hands are right ones; the picture's mirror image spreads alike
     std_px = projected_std(drawn.vertices, torch.as_tensor(camera.intrinsics))
     texture, uv_texture = texturing(
-        image, vertices, faces, camera.intrinsics, posterior.side == "left", std_px
+        image, vertices, faces, camera.intrinsics, posterior.side == "left", std_px, fitted.look
     )
     detection = fitted.detection
     return HandReconstruction(

@@ -25,6 +25,7 @@ from amvur.geometry.procrustes import align_similarity
 from amvur.inference.evidence import merge_runs
 from amvur.inference.fit import FitResult
 from amvur.inference.objective import Evidence
+from amvur.inference.segmentation import HandPixels
 from amvur.structures import HandDetection
 
 _HAND_SIZE_M = 0.17
@@ -40,6 +41,7 @@ FEATURES = (
     "log_disagreement",
     "log_network_std",
     "log_mismatch",
+    "hidden",
 )
 
 
@@ -52,11 +54,11 @@ class Calibration:
     in quadrature to what then follows for the joints.
     """
 
-    coefficients: Float64[np.ndarray, "7"]
+    coefficients: Float64[np.ndarray, "8"]
     floor_m: Float64[np.ndarray, "21"]
     source: str
 
-    def inflation(self, features: Float[np.ndarray, "B 7"]) -> Float[np.ndarray, "B"]:
+    def inflation(self, features: Float[np.ndarray, "B 8"]) -> Float[np.ndarray, "B"]:
         """Return the factor (at least 1) on the curvature's standard deviations of every hand.
 
         Below 1 it would state more than the evidence, or for a bare box the prior, can tell.
@@ -82,7 +84,7 @@ class Calibrations:
 
     def inflation(
         self,
-        features: Float[np.ndarray, "B 7"],
+        features: Float[np.ndarray, "B 8"],
         network: Bool[np.ndarray, "B"],
         box_only: Bool[np.ndarray, "B"],
     ) -> Float[np.ndarray, "B"]:
@@ -126,11 +128,14 @@ def hand_features(
     return np.array(rows)
 
 
-def mismatch_feature(mismatch: Float[Tensor, "B"]) -> Float[np.ndarray, "B"]:
-    """Return the last of the `FEATURES`: the logarithm of how far mesh and segmented hand differ, relative to
-    its typical value; 0 where that is not known (NaN)."""
-    ratio = mismatch.clamp_min(_LEAST_MISMATCH) / _USUAL_MISMATCH
-    return ratio.log().nan_to_num(0.0).numpy()
+def picture_features(seen: Sequence[HandPixels | None]) -> Float[np.ndarray, "B 2"]:
+    """Return the last two of the `FEATURES`: the logarithm of how far mesh and segmented hand differ, to its
+    typical value, and the share of the hand that objects hide; 0 where nobody looked."""
+    rows = np.zeros((len(seen), 2))
+    for row, pixels in zip(rows, seen, strict=True):
+        if pixels is not None:
+            row[:] = np.log(max(pixels.mismatch, _LEAST_MISMATCH) / _USUAL_MISMATCH), pixels.hidden
+    return rows
 
 
 def _disagreement(evidence: Evidence, joints: Float[Tensor, "B 21 3"]) -> Float[np.ndarray, "B"]:

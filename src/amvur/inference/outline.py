@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,8 @@ from amvur.hand.joints import BONE_JOINTS
 from amvur.hand.landmarks import HandState, LandmarkChain
 from amvur.hand.model import HandModel
 from amvur.hand.surface import SurfacePoints, surface_and_jacobian, surface_points
-from amvur.inference.segmentation import Segmentation
-from amvur.inference.skin_edges import EdgeSettings, SkinEdges, find_edges, segmented_odds
+from amvur.inference.segmentation import HandLook, Segmentation
+from amvur.inference.skin_edges import EdgeSettings, SkinEdges, find_edges
 from amvur.inference.vertex_evidence import HandView, look_at_hand
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.structures import RgbImage
@@ -31,15 +32,13 @@ class OutlineEvidence:
     """Where M points of the skin of each of B right hands lie across the outline of the picture.
 
     A point's projection should lie on the line through `places` (px) with the unit normal `normals`, up to a
-    standard deviation of 1/`weight` (px; weight 0: nothing is known). `mismatch` is that of mesh and
-    segmentation (`HandPixels`), NaN where none was asked.
+    standard deviation of 1/`weight` (px; weight 0: nothing is known).
     """
 
     surface: SurfacePoints
     places: Float[Tensor, "B M 2"]
     normals: Float[Tensor, "B M 2"]
     weight: Float[Tensor, "B M"]
-    mismatch: Float[Tensor, "B"]
 
 
 def outline_residual(
@@ -53,43 +52,60 @@ def outline_residual(
     return residual, (across[..., None, :] @ by_point @ jacobian)[..., 0, :]
 
 
-def see_outlines(
+def see_hands(
     image: RgbImage,
     model: HandModel,
     state: HandState,
     intrinsics: Float[np.ndarray, "3 3"],
     left: list[bool],
     settings: EdgeSettings,
-    segmentation: Segmentation | None = None,
-) -> OutlineEvidence:
-    """Look for the outlines of B hands of one picture near those of their meshes.
+    segmentation: Segmentation | None,
+    before: Sequence[HandLook | None],
+) -> list[HandLook | None]:
+    """Look at B hands of one picture; None of those whose mesh is out of it.
 
-    `state` are right hands, mirrored where `left`; `intrinsics` are the picture's own. A segmentation tells
-    the hand from the rest, else colors do.
+    `state` are right hands, mirrored where `left`; `intrinsics` are the picture's own; what was seen `before`
+    of the same hands is kept where it can be.
     """
-    sizes_px = settings.crop_px, LandmarkTrunk.size_px
     vertices = model.from_matrices(state.rotations, state.betas, state.transl).vertices.cpu().numpy()
-    faces, parts = model.faces.cpu().numpy(), parts_of(model)
-    found, mismatch = [], []
-    for own, mirrored in zip(vertices, left, strict=True):
+    faces = model.faces.cpu().numpy()
+    size_px = settings.crop_px if segmentation is None else LandmarkTrunk.size_px
+    looks: list[HandLook | None] = []
+    for own, mirrored, earlier in zip(vertices, left, before, strict=True):
         flip = np.array([-1.0 if mirrored else 1.0, 1.0, 1.0])
         order = faces[:, ::-1] if mirrored else faces
-        views = (look_at_hand(image, own * flip, order, intrinsics, mirrored, px) for px in sizes_px)
-        view, fine = (None if v is None or not v.raster.mask.any() else v for v in views)
-        pixels = None
-        if segmentation is not None and fine is not None:
-            pixels = segmentation(fine, settings.mesh_std_px * fine.crop.size_px / settings.crop_px)
-        odds = None if pixels is None else segmented_odds(pixels, settings)
-        edges = None if view is None else find_edges(view, inside_image(view, image), parts, settings, odds)
-        found.append(_lines(view, edges, image.shape[1]))
-        mismatch.append(np.nan if pixels is None else pixels.mismatch)
+        kept = None if earlier is None or earlier.pixels is None else earlier.view
+        view = look_at_hand(image, own * flip, order, intrinsics, mirrored, size_px, kept)
+        if view is None or not view.raster.mask.any():
+            looks.append(None)
+        elif segmentation is None:
+            looks.append(HandLook(view))
+        else:
+            looks.append(segmentation.look(view, settings.mesh_std_px * settings.scale(view)))
+    return looks
+
+
+def see_outlines(
+    image: RgbImage,
+    looks: Sequence[HandLook | None],
+    model: HandModel,
+    state: HandState,
+    settings: EdgeSettings,
+) -> OutlineEvidence:
+    """Find the outlines of B hands of one picture near those of their meshes, in what `see_hands` saw."""
+    parts = parts_of(model)
+    found = []
+    for look in looks:
+        edges = None
+        if look is not None:
+            edges = find_edges(look.view, inside_image(look.view, image), parts, settings, look.pixels)
+        found.append(_lines(None if look is None else look.view, edges, image.shape[1]))
     most = max(len(vertex) for vertex, *_ in found)
     padded = [[np.pad(x, [(0, most - len(x)), *[(0, 0)] * (x.ndim - 1)]) for x in row] for row in found]
     vertex, place, normal, weight = (
         torch.from_numpy(np.stack(column)) for column in zip(*padded, strict=True)
     )
-    surface = surface_points(model, state, vertex)
-    return OutlineEvidence(surface, place, normal, weight, torch.tensor(mismatch, dtype=torch.float64))
+    return OutlineEvidence(surface_points(model, state, vertex), place, normal, weight)
 
 
 def parts_of(model: HandModel) -> Int[NDArray[Any], "V"]:
@@ -105,10 +121,10 @@ def parts_of(model: HandModel) -> Int[NDArray[Any], "V"]:
 
 def inside_image(view: HandView, image: RgbImage) -> np.ndarray:
     """Mark the pixels of a view that show the photograph and not what continues it."""
-    size = view.crop.size_px
-    grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1) + 0.5
-    places = view.crop.invert_points(grid)
-    inside: np.ndarray = ((places > 0.5) & (places < np.array(image.shape[1::-1]) - 0.5)).all(-1)
+    middles = np.arange(view.crop.size_px) + 0.5
+    x, y = view.crop.invert_points(np.stack([middles, middles], 1)).T  # views are upright
+    column, row = ((v > 0.5) & (v < side - 0.5) for v, side in zip((x, y), image.shape[1::-1], strict=True))
+    inside: np.ndarray = row[:, None] & column
     return inside
 
 

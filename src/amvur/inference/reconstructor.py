@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from amvur.detect.base import Detector, chosen_side, make_detector
 from amvur.detect.convention import load_convention
@@ -23,16 +22,17 @@ from amvur.hand.prior import make_prior
 from amvur.hand.skin_spheres import make_skin_spheres
 from amvur.image import check_image
 from amvur.inference.assemble import FittedHand, assemble
-from amvur.inference.calibration import hand_features, load_calibrations, mismatch_feature
+from amvur.inference.calibration import hand_features, load_calibrations, picture_features
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start_states
 from amvur.inference.fit import FitResult, FitSettings, best_of_starts, fit
+from amvur.inference.hidden_landmarks import doubt_guesses, shown_shares
 from amvur.inference.network_evidence import add_network
 from amvur.inference.network_view import NetworkView
 from amvur.inference.objective import Evidence, quadratic
-from amvur.inference.outline import see_outlines
+from amvur.inference.outline import see_hands, see_outlines
 from amvur.inference.posterior import LaplacePosterior, square_root_covariance
-from amvur.inference.segmentation import Segmentation, shipped_segmentation
+from amvur.inference.segmentation import HandLook, Segmentation, shipped_segmentation
 from amvur.inference.skin_edges import EdgeSettings
 from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
@@ -183,8 +183,9 @@ class Reconstructor:
         joints = landmarks(without_offsets(chain), result.state)
         features = hand_features(detections, evidence, result, joints)
         left = [detection.side == "left" for detection in detections]
-        result, mismatch = self._settle(chain, evidence, result, image, camera, left)
-        features = np.column_stack([features, mismatch_feature(mismatch)])
+        result, looks = self._settle(chain, evidence, result, image, camera, left)
+        seen_in_picture = picture_features([None if look is None else look.pixels for look in looks])
+        features = np.column_stack([features, seen_in_picture])
         box_only = np.array([not detection.confidence.any() for detection in detections])
         inflation = self.calibrations.inflation(features, seen, box_only)
         factors = square_root_covariance(result.curvature, result.prior_curvature, torch.as_tensor(inflation))
@@ -206,6 +207,7 @@ class Reconstructor:
                 result.curvature[i],
                 result.prior_curvature[i],
                 bool(seen[i]),
+                looks[i],
             )
             for i, detection in enumerate(detections)
         ]
@@ -218,27 +220,35 @@ class Reconstructor:
         image: RgbImage | None,
         camera: Camera,
         left: list[bool],
-    ) -> tuple[FitResult, Float[Tensor, "B"]]:
+    ) -> tuple[FitResult, list[HandLook | None]]:
         """Go on from the optimum of the landmarks: part fingers that enter each other, then look at outlines.
 
         Outlines are looked for in the picture, near those of the mesh. The curvature leaves them out: they
         say where a hand is, but not how sure that is. Their errors are the model's, and neighbors share them.
-        Returned beside it is how far mesh and picture differ in the last look (`OutlineEvidence.mismatch`).
+        Returned beside it is what was seen in the last look.
         """
         result = fit(chain, self.solid_prior, evidence, result.state, _PARTING)
-        mismatch = torch.full((len(left),), torch.nan, dtype=torch.float64)
+        looks: list[HandLook | None] = [None] * len(left)
         if image is None:
-            return result, mismatch
+            return result, looks
         for _ in range(_OUTLINE_ROUNDS if self.segmentation is None else _SEGMENTED_ROUNDS):
-            outline = see_outlines(
-                image, self.model, result.state, camera.intrinsics, left, self.edges, self.segmentation
+            looks = see_hands(
+                image,
+                self.model,
+                result.state,
+                camera.intrinsics,
+                left,
+                self.edges,
+                self.segmentation,
+                looks,
             )
+            outline = see_outlines(image, looks, self.model, result.state, self.edges)
+            believed = doubt_guesses(evidence, shown_shares(looks, landmarks(chain, result.state)))
             result = fit(
-                chain, self.solid_prior, replace(evidence, outline=outline), result.state, _NEAR_THE_OPTIMUM
+                chain, self.solid_prior, replace(believed, outline=outline), result.state, _NEAR_THE_OPTIMUM
             )
-            mismatch = outline.mismatch
-        curvature = quadratic(chain, self.solid_prior, evidence, result.state).curvature
-        return replace(result, curvature=curvature), mismatch
+        curvature = quadratic(chain, self.solid_prior, believed, result.state).curvature
+        return replace(result, curvature=curvature), looks
 
 
 def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarray, "N 4"] | None) -> None:

@@ -17,11 +17,10 @@ import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int
 from numpy.typing import NDArray
 from scipy import sparse
-from torch import Tensor
 
 from amvur.checkpoint import described, load_checkpoint, load_weights
 from amvur.hand.model import HandModel
-from amvur.inference.segmentation import Segmentation, shipped_segmentation
+from amvur.inference.segmentation import HandLook, Segmentation, shipped_segmentation
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, feature_width, look_at_hand, vertex_evidence
 from amvur.models.texture import TextureConfig, TextureHead, VertexColors
@@ -56,8 +55,8 @@ class Texture:
 
     `visible` marks vertices that face the camera before other parts of the hand, inside the photograph;
     `seen` is the probability that the photograph shows their skin, objects considered (0 for the others).
-    `shows` is the probability of every pixel of the crop (that of `look_at_hand`) to show the hand. Sampled
-    colors have none of `std`, `seen` and `shows`.
+    `shows` is the probability of every pixel of `view` to show the hand. Sampled colors have none of `std`,
+    `seen`, `shows` and `view`.
     """
 
     colors: Float32[NDArray[Any], "V 3"]
@@ -65,6 +64,7 @@ class Texture:
     std: Float32[NDArray[Any], "V"] | None = None
     seen: Float32[NDArray[Any], "V"] | None = None
     shows: Float32[NDArray[Any], "S S"] | None = None
+    view: HandView | None = None
 
 
 class TextureRegressor:
@@ -84,32 +84,36 @@ class TextureRegressor:
         intrinsics: Float[NDArray[Any], "3 3"],
         left: bool = False,
         mesh_std_px: Float[NDArray[Any], "V"] | None = None,
+        before: HandLook | None = None,
     ) -> Texture:
         """Return the texture of one hand; a hand outside of the picture gets what sampling gives it.
 
         `vertices` in metres in the camera's frame (OpenCV axes), `faces` counter-clockwise from outside,
         `intrinsics` in pixels of `image`. `mesh_std_px` says how well the mesh is known to lie: each
         vertex's standard deviation in the picture, along an axis, in pixels of `image` (0: exactly; None: as
-        fits usually do). The less sure it is, the less are pixels near its outline taken for skin.
+        fits usually do). The less sure it is, the less are pixels near its outline taken for skin. `before`
+        is what a fit saw of the hand: where the mesh is nearly the same, it need not be found again.
         """
-        view = look_at_hand(image, vertices, faces, intrinsics, left)
+        earlier = None if before is None else before.view
+        view = look_at_hand(image, vertices, faces, intrinsics, left, before=earlier)
         if view is None or not view.visible.any():
             return Texture(*sample_vertex_colors(image, vertices, faces, intrinsics))
-        spread = np.full(len(vertices), _UNKNOWN_STD_PX)
-        if mesh_std_px is not None:
-            # beyond the whole crop all is as unsure, and infinite numbers would not be interpolated
-            spread = np.minimum(mesh_std_px.astype(np.float64) / view.pixel_px, view.crop.size_px)
-        maps = self.maps(view)
-        return settle(view, self.regress(view, maps), self.segmentation(view, spread, maps).shows)
+        view = self.segmentation.with_maps(view)
+        if before is not None and before.pixels is not None and view.crop == before.view.crop:
+            pixels = before.pixels
+        else:
+            spread = np.full(len(vertices), _UNKNOWN_STD_PX)
+            if mesh_std_px is not None:
+                # beyond the whole crop all is as unsure, and infinite numbers would not be interpolated
+                spread = np.minimum(mesh_std_px.astype(np.float64) / view.pixel_px, view.crop.size_px)
+            pixels = self.segmentation(view, spread)
+        return settle(view, self.regress(view), pixels.shows)
 
     @torch.inference_mode()
-    def maps(self, view: HandView) -> tuple[Float[Tensor, "1 _ _ _"], ...]:
-        """Return what the frozen network says of a view, for the head and the segmentation."""
-        return self.segmentation.trunk.pyramid(view.image)
-
-    @torch.inference_mode()
-    def regress(self, view: HandView, maps: tuple[Float[Tensor, "1 _ _ _"], ...]) -> VertexColors:
+    def regress(self, view: HandView) -> VertexColors:
         """Return the head's own word on a hand, before the photograph's pixels are asked."""
+        maps = self.segmentation.with_maps(view).maps
+        assert maps is not None
         evidence = vertex_evidence(view, self.template, maps)
         # keys that the rasteriser does not see have no weight
         word: VertexColors = self.head(evidence, keys=view.visible[0].nonzero().T)
@@ -138,7 +142,7 @@ def settle(
     colors = own + share[:, None] * (fitted - own)
     moved = np.sqrt(np.square(colors - own).mean(1))
     stated = np.hypot(_STATED * std, moved).astype(np.float32)
-    return Texture(colors.astype(np.float32), view.visible[0].numpy(), stated, seen.numpy(), shows)
+    return Texture(colors.astype(np.float32), view.visible[0].numpy(), stated, seen.numpy(), shows, view)
 
 
 def fit_to_photo(

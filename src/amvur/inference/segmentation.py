@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit, log_ndtr
-from torch import Tensor
 
 from amvur.checkpoint import described, load_checkpoint, load_weights
 from amvur.errors import ModelFileError
@@ -30,35 +29,61 @@ NEAR_PX = 20
 
 @dataclass(frozen=True)
 class HandPixels:
-    """Of every pixel of a view: the logit to show the hand's skin, how far inside of the mesh's outline it
-    lies, and how well that is known to lie there (one sigma; both in pixels of the crop)."""
+    """Of every pixel of a view: the logits to show the hand's skin and to be covered by the hand, were it
+    behind an object; how far inside of the mesh's outline it lies, and how well that is known to lie there
+    (one sigma; both in pixels of the crop)."""
 
-    logits: Float32[NDArray[Any], "S S"]
+    logits: Float32[NDArray[Any], "2 S S"]
     depth_px: Float64[NDArray[Any], "S S"]
     std_px: Float64[NDArray[Any], "S S"]
 
     @property
     def shows(self) -> Float32[NDArray[Any], "S S"]:
         """Return the probability to show the hand."""
-        probability: Float32[NDArray[Any], "S S"] = expit(self.logits)
+        probability: Float32[NDArray[Any], "S S"] = expit(self.logits[0])
+        return probability
+
+    @property
+    def covers(self) -> Float32[NDArray[Any], "S S"]:
+        """Return the probability to be covered by the hand."""
+        probability: Float32[NDArray[Any], "S S"] = expit(self.logits[1])
         return probability
 
     @property
     def evidence(self) -> Float64[NDArray[Any], "S S"]:
-        """Return what the picture says beyond what the mesh does: a log likelihood ratio.
+        """Return what the picture says of the hand beyond what the mesh does: a log likelihood ratio.
 
-        It is the logit less that of the chance to lie inside of an outline which is known so well.
+        It is the logit to be covered less that of the chance to lie inside of an outline which is known so
+        well; 0 farther than `NEAR_PX` from the outline.
         """
-        sure = self.depth_px / self.std_px
-        told: Float64[NDArray[Any], "S S"] = self.logits - (log_ndtr(sure) - log_ndtr(-sure))
+        near = np.abs(self.depth_px) < NEAR_PX
+        sure = self.depth_px[near] / self.std_px[near]
+        told = np.zeros(near.shape)
+        told[near] = self.logits[1][near] - (log_ndtr(sure) - log_ndtr(-sure))
         return told
 
     @property
     def mismatch(self) -> float:
         """Return 1 − intersection over union of the mesh and the hand near it, 0 (the same) to 1."""
-        mesh, shows = self.depth_px > 0, self.shows.astype(np.float64)
-        union = np.where(mesh, 1.0, shows)[self.depth_px > -NEAR_PX].sum()
-        return float(1 - shows[mesh].sum() / max(union, 1e-9))
+        mesh, covers = self.depth_px > 0, self.covers.astype(np.float64)
+        union = np.where(mesh, 1.0, covers)[self.depth_px > -NEAR_PX].sum()
+        return float(1 - covers[mesh].sum() / max(union, 1e-9))
+
+    @property
+    def hidden(self) -> float:
+        """Return the share of the hand, near the mesh, that does not show: 0 (none) to 1."""
+        near = self.depth_px > -NEAR_PX
+        covers = self.covers[near].astype(np.float64)
+        shows = np.minimum(self.shows[near], covers)
+        return float(1 - shows.sum() / max(covers.sum(), 1e-9))
+
+
+@dataclass(frozen=True)
+class HandLook:
+    """A view of a hand, and which of its pixels show it, as far as a segmentation was asked."""
+
+    view: HandView
+    pixels: HandPixels | None = None
 
 
 class Segmentation:
@@ -66,25 +91,31 @@ class Segmentation:
 
     def __init__(self, network: HandSegmenter, trunk: LandmarkTrunk) -> None:
         """Take a network, for inference only."""
-        self.network = network.eval().requires_grad_(False)
+        network = network.eval().requires_grad_(False)
+        self.network = network.to(memory_format=torch.channels_last)  # as the maps are, and a third faster
         self.trunk = trunk
 
     @torch.inference_mode()
-    def __call__(
-        self,
-        view: HandView,
-        mesh_std_px: Float[NDArray[Any], "V"] | float,
-        maps: tuple[Float[Tensor, "1 _ _ _"], ...] | None = None,
-    ) -> HandPixels:
+    def with_maps(self, view: HandView) -> HandView:
+        """Return a view with the maps that the frozen network sees in its image."""
+        return view if view.maps is not None else replace(view, maps=self.trunk.pyramid(view.image))
+
+    @torch.inference_mode()
+    def __call__(self, view: HandView, mesh_std_px: Float[NDArray[Any], "V"] | float) -> HandPixels:
         """Return which pixels of a view, whose mesh covers some, show the hand.
 
         `mesh_std_px` says how well the vertices are known to lie (one sigma along an axis, pixels of the
-        crop); `maps` are those of the trunk, if they are known.
+        crop).
         """
         depth, std = outline_hints(view, mesh_std_px)
-        seen = self.trunk.pyramid(view.image) if maps is None else maps
+        maps = self.with_maps(view).maps
         hints = (torch.from_numpy(x)[None].float() for x in (depth, std))
-        return HandPixels(self.network(view.image, *hints, seen)[0].numpy(), depth, std)
+        return HandPixels(self.network(view.image, *hints, maps)[0].numpy(), depth, std)
+
+    def look(self, view: HandView, mesh_std_px: Float[NDArray[Any], "V"] | float) -> HandLook:
+        """Return a view with its maps and which of its pixels show the hand."""
+        view = self.with_maps(view)
+        return HandLook(view, self(view, mesh_std_px))
 
 
 def outline_hints(

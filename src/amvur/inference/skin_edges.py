@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float64, Int
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -25,6 +24,9 @@ from amvur.inference.vertex_evidence import HandView
 _ROUNDS = 2
 """In the second, colors are gathered from what the first found to be skin and not."""
 _STEP_PX = 0.5
+_EVERY = 5
+"""Two of so many pixels of the outline are asked, as seen in a crop of `EdgeSettings.crop_px`."""
+_SMOOTH_PX = 1.2
 _MIN_VARIANCE_PX2 = 0.1
 
 
@@ -54,11 +56,15 @@ class EdgeSettings:
     repeats: float = 5.6
     thickness_std_px: float = 1.7
 
+    def scale(self, view: HandView) -> float:
+        """Return how many pixels of a view are one of these."""
+        return view.crop.size_px / self.crop_px
+
 
 @dataclass(frozen=True)
 class SkinEdges:
-    """N places of the outline in a crop: the mesh's vertex there, its outward normal, by how many pixels of
-    the crop the skin goes on beyond the mesh (negative: ends before), and that number's deviation."""
+    """N places of the outline in a view: the mesh's vertex there, its outward normal, by how many pixels of
+    the view the hand goes on beyond the mesh (negative: ends before), and that number's deviation."""
 
     vertex: Int[NDArray[Any], "N"]
     normal: Float64[NDArray[Any], "N 2"]
@@ -71,30 +77,34 @@ def find_edges(
     inside_image: Bool[NDArray[Any], "S S"],
     parts: Int[NDArray[Any], "V"],
     settings: EdgeSettings,
-    odds: Float64[NDArray[Any], "S S"] | None = None,
+    pixels: HandPixels | None = None,
 ) -> SkinEdges:
     """Find the outline of a hand near that of its mesh.
 
-    `inside_image` are the crop's pixels that lie in the photograph; `parts` number the parts of the hand with
-    a thickness of their own, −1 where the mesh ends and the arm goes on. `odds` is the logarithm of the odds
-    of skin that the picture gives every pixel; without, colors give it.
+    `inside_image` are the view's pixels that lie in the photograph; `parts` number the parts of the hand with
+    a thickness of their own, −1 where the mesh ends and the arm goes on. `pixels` is what a segmentation says
+    of the view; without, colors tell skin from the rest, in a view of `settings.crop_px`.
     """
-    mask = view.raster.mask[0].numpy()
-    depth, _ = signed_depth(mask)
-    odds = _log_odds(view, depth, settings) if odds is None else odds
-    row, column = _outline(mask)
-    normal = _normals(depth, row, column)
+    mask, scale = view.raster.mask[0].numpy(), settings.scale(view)
+    if pixels is None:
+        depth, _ = signed_depth(mask)
+        odds = _log_odds(view, depth, settings)
+    else:
+        depth, odds = pixels.depth_px, pixels.evidence.clip(-settings.segmented, settings.segmented)
+    row, column = _outline(mask, round(_EVERY * scale))
+    normal = _normals(depth, row, column, _SMOOTH_PX * scale)
     vertex = _nearest_vertex(view, row, column)
     steps = np.arange(-settings.search_px, settings.search_px + _STEP_PX / 2, _STEP_PX)
-    along = np.stack([row, column])[:, :, None] + normal.T[::-1, :, None] * steps
+    along = np.stack([row, column])[:, :, None] + normal.T[::-1, :, None] * (scale * steps)
     told = ndimage.map_coordinates(odds, along, order=1, mode="nearest")
     known = ndimage.map_coordinates(inside_image.astype(float), along, order=1, mode="constant") > 0.99
-    straight = _straight(ndimage.map_coordinates(depth, along, order=1, mode="nearest"), steps)
+    straight = _straight(ndimage.map_coordinates(depth, along, order=1, mode="nearest") / scale, steps)
     beyond, precision = _locate(np.where(known & straight, told, 0.0), steps, settings)
     good = (precision > 0) & known[:, len(steps) // 2] & (parts[vertex] >= 0)
     vertex, normal, beyond, precision = (x[good] for x in (vertex, normal, beyond, precision))
     std = np.sqrt((1 / precision + settings.model_std_px**2) * settings.repeats)
-    return SkinEdges(vertex, normal, _without_thickness(beyond, std, parts[vertex], settings), std)
+    beyond = _without_thickness(beyond, std, parts[vertex], settings)
+    return SkinEdges(vertex, normal, scale * beyond, scale * std)
 
 
 def _log_odds(
@@ -125,25 +135,23 @@ def _log_odds(
     return odds
 
 
-def segmented_odds(pixels: HandPixels, settings: EdgeSettings) -> Float64[NDArray[Any], "S S"]:
-    """Return what a segmentation says of skin beyond what the mesh does, in a crop of `settings.crop_px`."""
-    told = torch.from_numpy(pixels.evidence.clip(-settings.segmented, settings.segmented))[None, None]
-    small = F.interpolate(told, settings.crop_px, mode="bilinear", antialias=True)
-    return small[0, 0].numpy()
-
-
-def _outline(mask: Bool[NDArray[Any], "S S"]) -> tuple[Int[NDArray[Any], "N"], Int[NDArray[Any], "N"]]:
-    """Return rows and columns of two of five of a mask's outermost pixels, however its outline runs."""
+def _outline(
+    mask: Bool[NDArray[Any], "S S"], every: int
+) -> tuple[Int[NDArray[Any], "N"], Int[NDArray[Any], "N"]]:
+    """Return rows and columns of two of `every` (odd) outermost pixels of a mask, however they run."""
     row, column = (mask & ~ndimage.binary_erosion(mask, border_value=1)).nonzero()
-    kept = (column + 2 * row) % 5 % 3 == 0
+    kept = np.isin((column + 2 * row) % every, (0, every // 2 + 1))
     return row[kept], column[kept]
 
 
 def _normals(
-    depth: Float64[NDArray[Any], "S S"], row: Int[NDArray[Any], "N"], column: Int[NDArray[Any], "N"]
+    depth: Float64[NDArray[Any], "S S"],
+    row: Int[NDArray[Any], "N"],
+    column: Int[NDArray[Any], "N"],
+    smooth_px: float,
 ) -> Float64[NDArray[Any], "N 2"]:
     """Return outward unit normals (x, y) of the outline."""
-    by_row, by_column = np.gradient(ndimage.gaussian_filter(depth, 1.2))
+    by_row, by_column = np.gradient(ndimage.gaussian_filter(depth, smooth_px))
     normal = -np.stack([by_column[row, column], by_row[row, column]], 1)
     unit: Float64[NDArray[Any], "N 2"] = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)
     return unit

@@ -14,6 +14,7 @@ from amvur.hand.loading import OPEN_HAND
 from amvur.hand.model import HandModel
 from amvur.hand.texture_coordinates import TextureCoordinates, load_texture_coordinates
 from amvur.inference.regressed_texture import Texture, TextureRegressor, default_texture, load_regressor
+from amvur.inference.segmentation import HandLook
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.uv_texture import bake
 from amvur.structures import RgbImage, Side, UvTexture
@@ -37,12 +38,13 @@ class Texturing:
         intrinsics: Float[NDArray[Any], "3 3"],
         left: bool = False,
         mesh_std_px: Float[NDArray[Any], "V"] | None = None,
+        before: HandLook | None = None,
     ) -> tuple[Texture, UvTexture | None]:
         """Return a hand's texture; arguments as of `TextureRegressor`."""
         if self.regressor is None:
             texture = Texture(*sample_vertex_colors(image, vertices, faces, intrinsics))
         else:
-            texture = self.regressor(image, vertices, faces, intrinsics, left, mesh_std_px)
+            texture = self.regressor(image, vertices, faces, intrinsics, left, mesh_std_px, before)
         if self.atlases is None:
             return texture, None
         atlas = self.atlases["left" if left else "right"]

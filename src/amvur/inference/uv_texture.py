@@ -47,7 +47,7 @@ def bake(
     inside = face >= 0
     corners, weight = np.asarray(faces, np.int64)[face[inside]], weights[inside]
     colors = np.einsum("nk,nkc->nc", weight, texture.colors[corners].astype(np.float64))
-    view = look_at_hand(image, vertices, faces, intrinsics, left)
+    view = texture.view or look_at_hand(image, vertices, faces, intrinsics, left)
     if view is not None and view.visible.any():
         share = _photo_share(view, corners, weight, texture)
         points = np.einsum("nk,nkc->nc", weight, np.asarray(vertices, np.float64)[corners])

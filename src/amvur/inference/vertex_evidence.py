@@ -5,6 +5,7 @@ Everything here is of right hands: a left one is mirrored together with its pict
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,9 @@ from amvur.structures import RgbImage
 
 CROP_SCALE = 1.15
 """Side of the crop in units of the longer side of the mesh's box."""
+_MOVED, _LARGER = 0.03, 0.05
+"""A crop is kept while its mesh has moved by less than this share of its side, and grown or shrunk by less:
+what is left of the margin then lies inside."""
 GEOMETRY = 14
 NEIGHBORHOOD = 6
 _LENGTH_M = 0.1  # coordinates are told in this unit
@@ -37,7 +41,8 @@ class HandView:
 
     `image` is sRGB in [0, 1], `vertices` are metres in the crop's camera, `pixels` the vertices' places in
     the crop (its pixels), `raster` the mesh without the inside that shows through an open wrist, `visible`
-    the corners of the faces that it shows, inside the photograph.
+    the corners of the faces that it shows, inside the photograph; `maps` is what a frozen network says of the
+    image, where it was asked.
     """
 
     crop: CropTransform
@@ -48,6 +53,7 @@ class HandView:
     pixels: Float[Tensor, "1 V 2"]
     raster: Raster
     visible: Bool[Tensor, "1 V"]
+    maps: tuple[Float[Tensor, "1 _ _ _"], ...] | None = None
 
     @property
     def pixel_px(self) -> float:
@@ -62,11 +68,13 @@ def look_at_hand(
     intrinsics: Float[NDArray[Any], "3 3"],
     left: bool = False,
     size_px: int = LandmarkTrunk.size_px,
+    before: HandView | None = None,
 ) -> HandView | None:
     """Cut a hand out of a photograph and rasterise it; None where it is behind the camera or outside.
 
     `vertices` in metres in the camera's frame (OpenCV axes), `faces` counter-clockwise seen from outside,
-    `intrinsics` in pixels of `image`; the crop has `size_px` a side.
+    `intrinsics` in pixels of `image`; the crop has `size_px` a side. Where the mesh lies nearly as in a view
+    of this hand of `before`, that one's crop and all that depends on nothing else are kept.
     """
     points = np.asarray(vertices, dtype=np.float64)
     if not (points[:, 2] > 1e-3).all():
@@ -79,14 +87,24 @@ def look_at_hand(
     inside = ((places >= 0) & (places < image.shape[1::-1])).all(1)
     if not inside.any() or not crop.touches(image.shape):
         return None
-    picture = torch.tensor(crop.warp(image)).permute(2, 0, 1)[None].float() / 255
+    if before is not None and _alike(crop, before.crop):
+        crop, picture, maps = before.crop, before.image, before.maps
+    else:
+        picture, maps = torch.tensor(crop.warp(image)).permute(2, 0, 1)[None].float() / 255, None
     mesh = torch.from_numpy(points @ crop.R_crop_camera.T).float()[None]
     camera = torch.from_numpy(crop.crop_intrinsics(intrinsics)).float()[None]
     order = np.asarray(faces, dtype=np.int64)[:, ::-1] if left else np.asarray(faces, dtype=np.int64)
     triangles = torch.from_numpy(np.ascontiguousarray(order))
     raster = skin_raster(mesh, triangles, camera, crop.size_px)
     visible = visible_vertices(raster, triangles, len(points)) & torch.from_numpy(inside)
-    return HandView(crop, picture, mesh, triangles, camera, project(mesh, camera), raster, visible)
+    return HandView(crop, picture, mesh, triangles, camera, project(mesh, camera), raster, visible, maps)
+
+
+def _alike(crop: CropTransform, other: CropTransform) -> bool:
+    """Tell whether a mesh for which one crop was made lies well inside of another, and fills it as much."""
+    x, y = crop.center_x_px - other.center_x_px, crop.center_y_px - other.center_y_px
+    moved, larger = max(abs(x), abs(y)) / other.side_px, crop.side_px / other.side_px
+    return moved < _MOVED and abs(math.log(larger)) < _LARGER
 
 
 def skin_raster(

@@ -71,6 +71,7 @@ class LandmarkTrunk(nn.Module):
         pooled, neck, shallow = known[self._end].mean((2, 3)), known[self._neck], known[self._shallow]
         last = {known[s.output].shape[-1]: s.output for s in steps if s.kind == "add"}
         self._levels = (self._shallow, *(last[self.size_px // stride] for stride in (4, 8, 16)))
+        self._to_levels = steps[: 1 + [step.output for step in steps].index(self._levels[-1])]
         self.level_widths = tuple(known[level].shape[1] for level in self._levels)
         self.width, self.neck_width, self.shallow_width = pooled.shape[1], neck.shape[1], shallow.shape[1]
 
@@ -97,10 +98,10 @@ class LandmarkTrunk(nn.Module):
     def pyramid(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B _ _ _"], ...]:
         """Return the maps at strides 2, 4, 8 and 16 of RGB pictures in [0, 1].
 
-        Stride 2 is the first block's map; the others are the last residual maps of their size, the coarsest
-        one that of `early`. What comes after it, nearly half of the time for a single picture, is not run.
+        Stride 2 is the first block's map; the others are the last residual maps of their size. What comes
+        after them, nearly half of the time for a single picture, is not run.
         """
-        known = self._known(self._start, images, self._steps[:_FROZEN_STEPS])
+        known = self._known(self._start, images, self._to_levels)
         return tuple(known[level] for level in self._levels)
 
     def _known(self, start: int, values: Float[Tensor, "B _ _ _"], steps: list[_Step]) -> dict[int, Tensor]:

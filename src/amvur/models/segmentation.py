@@ -1,4 +1,5 @@
-"""Which pixels of a crop show the hand that a mesh lies about: a small decoder on frozen feature maps.
+"""Which pixels of a crop show the hand that a mesh lies about, and which it covers: a small decoder on frozen
+feature maps.
 
 Where the mesh ends is known to some pixels only, objects may lie before it, and what is beside it may have
 the color of skin. The decoder weighs the mesh's outline, with its stated deviation, against what a frozen
@@ -29,7 +30,7 @@ class SegmentationConfig:
 
     levels: tuple[int, int, int, int]
     channels: tuple[int, int, int, int] = (16, 24, 32, 48)
-    hidden: int = 12
+    hidden: int = 16
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SegmentationConfig:
@@ -39,7 +40,8 @@ class SegmentationConfig:
 
 
 class HandSegmenter(nn.Module):
-    """Crops, meshes' outlines and feature maps → the logit of every pixel to show the hand."""
+    """Crops, meshes' outlines and feature maps → every pixel's logits to show the hand, and to be covered by
+    it: behind an object the hand goes on."""
 
     level_std: Tensor
 
@@ -60,7 +62,7 @@ class HandSegmenter(nn.Module):
         )
         self.context = nn.Conv2d(channels[0], config.hidden, 1)
         self.pixel = nn.Conv2d(_HINTS, config.hidden, 1)
-        self.last = nn.Conv2d(config.hidden, 1, 1)
+        self.last = nn.Conv2d(config.hidden, 2, 1)
 
     def forward(
         self,
@@ -68,13 +70,14 @@ class HandSegmenter(nn.Module):
         depth_px: Float[Tensor, "B S S"],
         std_px: Float[Tensor, "B S S"],
         maps: tuple[Float[Tensor, "B _ _ _"], ...],
-    ) -> Float[Tensor, "B S S"]:
-        """Return logits, of crops (sRGB in [0, 1]) and what `LandmarkTrunk.pyramid` says of them.
+    ) -> Float[Tensor, "B 2 S S"]:
+        """Return logits to show the hand and to be covered by it, of crops (sRGB in [0, 1]) and what
+        `LandmarkTrunk.pyramid` says of them.
 
         `depth_px` is how far pixels lie inside of the mesh's outline (negative: outside), `std_px` how well
         the nearest part of that is known to lie (one sigma, both in pixels of the crop).
         """
-        hints = mesh_hints(images, depth_px, std_px)
+        hints = mesh_hints(images, depth_px, std_px).contiguous(memory_format=torch.channels_last)
         smaller = [hints]
         for _ in maps:
             smaller.append(F.avg_pool2d(smaller[-1], 2))
@@ -86,7 +89,7 @@ class HandSegmenter(nn.Module):
                 own = own + F.interpolate(self.narrow[k](x), scale_factor=2, mode="bilinear")
             x = self.refine[k](own)
         context = F.interpolate(self.context(x), scale_factor=2, mode="bilinear")
-        logits: Float[Tensor, "B S S"] = self.last(F.relu(context + self.pixel(hints)))[:, 0]
+        logits: Float[Tensor, "B 2 S S"] = self.last(F.relu(context + self.pixel(hints)))
         return logits
 
 
