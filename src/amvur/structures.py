@@ -121,9 +121,10 @@ class HandReconstruction:
 
     Standard deviations are per axis (root mean square over the three axes), in metres, for positions
     after similarity alignment: 90 % of the errors should lie within 2.50 times them. Colours are sRGB in
-    [0, 1]; `visible` marks the vertices that the picture shows. `vertex_colors_std` is the standard
-    deviation of a channel of every vertex's color, None for colors that were not regressed, and `uv_texture`
-    a finer picture of the skin if it was asked for. `sample(n)` draws hands from the posterior.
+    [0, 1]; `visible` marks the vertices that the picture shows: no other part of the hand lies before them,
+    nor, as far as a texture head can tell, an object. `vertex_colors_std` is the standard deviation of a
+    channel of every vertex's color, None for colors that were not regressed, and `uv_texture` a finer picture
+    of the skin if it was asked for. `sample(n)` draws hands from the posterior.
     """
 
     side: Side

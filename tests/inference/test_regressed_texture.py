@@ -1,5 +1,6 @@
 """Texture by a head and a photograph: evidence at vertices, the fit against a dense solution, mirror images."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -298,6 +299,10 @@ def test_the_shipped_head_knows_skin_from_an_object():
     places = (middle[:, :2] / middle[:, 2:] - [cx, cy]).__abs__().max(1)
     behind, free = texture.visible & (places < 12), texture.visible & (places > 26)
     assert texture.seen[behind].mean() < texture.seen[free].mean() - 0.2
+    assert texture.shown[free].mean() > 0.6 > 0.4 > texture.shown[behind].mean()
+    assert not texture.shown[~texture.visible].any()
+    unsure = replace(texture, seen=None)
+    np.testing.assert_array_equal(unsure.shown, texture.visible)
     error = np.abs(texture.colors * 255 - skin).mean(1)
     assert error[behind].mean() < 0.5 * np.abs(skin - card).mean()
     assert error[~texture.visible].mean() < 25

@@ -116,7 +116,7 @@ def assemble(
         joints=joints,
         joints_2d=joints_2d.numpy().astype(np.float32),
         vertex_colors=texture.colors,
-        visible=texture.visible,
+        visible=texture.shown,
         vertices_std=vertices_std,
         joints_std=joints_std,
         parameters=_parameters(fitted, camera),

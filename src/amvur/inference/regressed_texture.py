@@ -66,6 +66,12 @@ class Texture:
     shows: Float32[NDArray[Any], "S S"] | None = None
     view: HandView | None = None
 
+    @property
+    def shown(self) -> Bool[NDArray[Any], "V"]:
+        """Mark the vertices that the photograph shows: of the visible ones, those that no object hides, if
+        that is known."""
+        return self.visible if self.seen is None else self.seen > 0.5
+
 
 class TextureRegressor:
     """A trained texture head with all it needs, for any mesh of one hand model."""
