@@ -10,7 +10,7 @@ from truth import INTRINSICS
 
 from amvur.detect.convention import load_convention
 from amvur.hand.landmarks import N_PARAMETERS, HandState
-from amvur.inference.calibration import FEATURES, calibration_from, hand_features, picture_features
+from amvur.inference.calibration import FEATURES, calibration_from, hand_features, mismatch_feature
 from amvur.inference.evidence import collect_evidence
 from amvur.inference.fit import FitResult
 from amvur.inference.network_evidence import add_network
@@ -30,7 +30,7 @@ def features(joints, view):
     curvature = torch.zeros(1, N_PARAMETERS, N_PARAMETERS).double()
     result = FitResult(state, torch.ones(1).double(), curvature, curvature, torch.ones(1, dtype=torch.bool))
     found = hand_features([detection], evidence, result, torch.as_tensor(joints)[None].double())
-    return dict(zip(FEATURES[:-2], found[0], strict=True))
+    return dict(zip(FEATURES[:-1], found[0], strict=True))
 
 
 def view_of(joints):
@@ -61,8 +61,8 @@ def test_without_a_network_there_is_no_disagreement():
 
 def test_a_calibration_may_leave_the_last_features_out():
     read = calibration_from({"coefficients": [0.5, 1.0], "floor_m": [0.001] * 21})
-    np.testing.assert_array_equal(read.coefficients, [0.5, 1, 0, 0, 0, 0, 0, 0])
-    np.testing.assert_allclose(read.inflation(np.array([[1, 0.5, 9, 9, 9, 9, 9, 9.0]])), np.exp(1.0))
+    np.testing.assert_array_equal(read.coefficients, [0.5, 1, 0, 0, 0, 0, 0])
+    np.testing.assert_allclose(read.inflation(np.array([[1, 0.5, 9, 9, 9, 9, 9.0]])), np.exp(1.0))
 
 
 def test_a_network_half_as_sure_is_told_so():
@@ -80,13 +80,13 @@ def test_a_network_half_as_sure_is_told_so():
     assert features(JOINTS, None)["log_network_std"] == 0
 
 
-def seen(covered, showing):
-    """A mesh of 100 pixels, so many of which the hand covers, and so many of these show it."""
+def seen(covered):
+    """A mesh of 100 pixels, so many of which the hand covers, though none of them shows it."""
     depth, number = np.full((10, 10), 3.0), np.arange(100).reshape(10, 10)
-    logits = np.stack([np.where(number < n, 99.0, -99.0) for n in (showing, covered)]).astype(np.float32)
-    return HandPixels(logits, depth, np.full(depth.shape, 2.0))
+    logits = np.stack([np.full(depth.shape, -99.0), np.where(number < covered, 99.0, -99.0)])
+    return HandPixels(logits.astype(np.float32), depth, np.full(depth.shape, 2.0))
 
 
-def test_a_mesh_beside_the_segmented_hand_tells_and_so_do_objects_and_an_unknown_picture_does_not():
-    found = picture_features([seen(90, 90), seen(80, 60), seen(100, 0), None])
-    np.testing.assert_allclose(found, [[0, 0], [np.log(2), 0.25], [np.log(0.2), 1], [0, 0]], atol=1e-6)
+def test_a_mesh_beside_the_segmented_hand_tells_and_an_unknown_picture_does_not():
+    found = mismatch_feature([seen(90), seen(80), seen(100), None])
+    np.testing.assert_allclose(found, [0, np.log(2), np.log(0.2), 0], atol=1e-6)

@@ -133,16 +133,16 @@ def test_a_segmentation_draws_it_too_and_says_how_far_the_mesh_still_is_from_the
     )
     assert off_px(drawn) < 0.9 * off_px(blind)
     assert off_px(there) < 1.5
-    mismatch = [hand.features[-2] for hand in (there, drawn, far)]
+    mismatch = [hand.features[-1] for hand in (there, drawn, far)]
     assert mismatch == sorted(mismatch)
     assert mismatch[2] > mismatch[0] + 0.5
-    assert blind.features[-2] == 0  # nothing was looked at
+    assert blind.features[-1] == 0  # nothing was looked at
 
 
 def test_a_segmentation_knows_nothing_of_a_hand_outside_of_the_picture(segmenting):
     gone = [beside(detect(true_mesh()[1]), (5000.0, 0.0))]
     (seeing,) = segmenting.fit(gone, CAMERA, WIDTH, image=photograph())
-    assert seeing.features[-2] == 0
+    assert seeing.features[-1] == 0
     assert np.isfinite(seeing.posterior.mesh().vertices).all()
 
 

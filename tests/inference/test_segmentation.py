@@ -186,14 +186,3 @@ def test_the_mismatch_is_one_less_intersection_over_union():
     moved = np.array([[-sure, sure, sure], [sure, sure, -sure], [-sure, sure, -sure]])  # one is far away
     assert covering(moved, depth).mismatch == pytest.approx(1 - 3 / 5)
     assert covering(0 * depth, depth).mismatch == pytest.approx(1 - 2 / (4 + 1.5))
-
-
-def test_the_hidden_share_is_what_covers_and_does_not_show():
-    depth = np.array([[3.0, 3, 3], [3, -1, -1], [-1, -30, -30]])
-    covers = np.where(depth > -2, 30.0, -30.0)
-    covers[2, 1] = 30.0  # far from the mesh: another hand
-    shows = np.full(depth.shape, -30.0)
-    shows[0] = 30.0
-    logits = np.stack([shows, covers]).astype(np.float32)
-    assert HandPixels(logits, depth, np.full(depth.shape, 2.0)).hidden == pytest.approx(1 - 3 / 7)
-    assert HandPixels(0 * logits, depth, np.full(depth.shape, 2.0)).hidden == pytest.approx(0)

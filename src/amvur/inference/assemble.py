@@ -58,7 +58,7 @@ class FittedHand:
 
     detection: HandDetection
     posterior: LaplacePosterior
-    features: Float[np.ndarray, "8"]
+    features: Float[np.ndarray, "7"]
     curvature: Float[Tensor, "61 61"]
     prior_curvature: Float[Tensor, "61 61"]
     by_network: bool = False

@@ -41,7 +41,6 @@ FEATURES = (
     "log_disagreement",
     "log_network_std",
     "log_mismatch",
-    "hidden",
 )
 
 
@@ -54,11 +53,11 @@ class Calibration:
     in quadrature to what then follows for the joints.
     """
 
-    coefficients: Float64[np.ndarray, "8"]
+    coefficients: Float64[np.ndarray, "7"]
     floor_m: Float64[np.ndarray, "21"]
     source: str
 
-    def inflation(self, features: Float[np.ndarray, "B 8"]) -> Float[np.ndarray, "B"]:
+    def inflation(self, features: Float[np.ndarray, "B 7"]) -> Float[np.ndarray, "B"]:
         """Return the factor (at least 1) on the curvature's standard deviations of every hand.
 
         Below 1 it would state more than the evidence, or for a bare box the prior, can tell.
@@ -84,7 +83,7 @@ class Calibrations:
 
     def inflation(
         self,
-        features: Float[np.ndarray, "B 8"],
+        features: Float[np.ndarray, "B 7"],
         network: Bool[np.ndarray, "B"],
         box_only: Bool[np.ndarray, "B"],
     ) -> Float[np.ndarray, "B"]:
@@ -128,14 +127,12 @@ def hand_features(
     return np.array(rows)
 
 
-def picture_features(seen: Sequence[HandPixels | None]) -> Float[np.ndarray, "B 2"]:
-    """Return the last two of the `FEATURES`: the logarithm of how far mesh and segmented hand differ, to its
-    typical value, and the share of the hand that objects hide; 0 where nobody looked."""
-    rows = np.zeros((len(seen), 2))
-    for row, pixels in zip(rows, seen, strict=True):
-        if pixels is not None:
-            row[:] = np.log(max(pixels.mismatch, _LEAST_MISMATCH) / _USUAL_MISMATCH), pixels.hidden
-    return rows
+def mismatch_feature(seen: Sequence[HandPixels | None]) -> Float[np.ndarray, "B"]:
+    """Return the last of the `FEATURES`: the logarithm of how far mesh and segmented hand differ, relative to
+    its typical value; 0 where nobody looked."""
+    told = [_USUAL_MISMATCH if pixels is None else pixels.mismatch for pixels in seen]
+    feature: np.ndarray = np.log(np.maximum(told, _LEAST_MISMATCH) / _USUAL_MISMATCH)
+    return feature
 
 
 def _disagreement(evidence: Evidence, joints: Float[Tensor, "B 21 3"]) -> Float[np.ndarray, "B"]:

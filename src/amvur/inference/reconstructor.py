@@ -22,7 +22,7 @@ from amvur.hand.prior import make_prior
 from amvur.hand.skin_spheres import make_skin_spheres
 from amvur.image import check_image
 from amvur.inference.assemble import FittedHand, assemble
-from amvur.inference.calibration import hand_features, load_calibrations, picture_features
+from amvur.inference.calibration import hand_features, load_calibrations, mismatch_feature
 from amvur.inference.camera import make_camera
 from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start_states
 from amvur.inference.fit import FitResult, FitSettings, best_of_starts, fit
@@ -184,8 +184,8 @@ class Reconstructor:
         features = hand_features(detections, evidence, result, joints)
         left = [detection.side == "left" for detection in detections]
         result, looks = self._settle(chain, evidence, result, image, camera, left)
-        seen_in_picture = picture_features([None if look is None else look.pixels for look in looks])
-        features = np.column_stack([features, seen_in_picture])
+        mismatch = mismatch_feature([None if look is None else look.pixels for look in looks])
+        features = np.column_stack([features, mismatch])
         box_only = np.array([not detection.confidence.any() for detection in detections])
         inflation = self.calibrations.inflation(features, seen, box_only)
         factors = square_root_covariance(result.curvature, result.prior_curvature, torch.as_tensor(inflation))

@@ -69,14 +69,6 @@ class HandPixels:
         union = np.where(mesh, 1.0, covers)[self.depth_px > -NEAR_PX].sum()
         return float(1 - covers[mesh].sum() / max(union, 1e-9))
 
-    @property
-    def hidden(self) -> float:
-        """Return the share of the hand, near the mesh, that does not show: 0 (none) to 1."""
-        near = self.depth_px > -NEAR_PX
-        covers = self.covers[near].astype(np.float64)
-        shows = np.minimum(self.shows[near], covers)
-        return float(1 - shows.sum() / max(covers.sum(), 1e-9))
-
 
 @dataclass(frozen=True)
 class HandLook:
