@@ -43,7 +43,7 @@ class FitSettings:
     """
 
     pixel_std: float = 0.03
-    enough: float = 0.4
+    enough: float = 0.3
 
 
 USUAL = FitSettings()
