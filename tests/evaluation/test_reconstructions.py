@@ -126,7 +126,10 @@ def test_the_whole_of_reconstruct_from_the_command_line(tmp_path, capsys):
         assert found[checkpoint]["configuration"]["settings"]["crop_scale"] == 2.0
         assert found[checkpoint]["joints"]["procrustes_strict"]["mean_mm"] < 60
     assert found["none"]["configuration"]["checkpoint"]["network"] is None
-    weights = found["default"]["configuration"]["checkpoint"]["network"]["weights"]
-    assert all(len(sha256) == 64 for sha256 in weights.values())
+    assert "segmentation" not in found["none"]["configuration"]["checkpoint"]
+    identity = found["default"]["configuration"]["checkpoint"]
+    for part in ("network", "segmentation"):
+        assert all(len(sha256) == 64 for sha256 in identity[part]["weights"].values())
+    assert set(identity["calibration"]) == {"network", "box"}
     assert amvur("--checkpoint", "none", *arguments[1:], "--output", tmp_path / "new") == 2
     assert "--reconstruct" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,30 +98,40 @@ def _score(folder: PredictionFolder, path: Path) -> dict[str, Any]:
 
 def _load_subject(options: Evaluate) -> Subject:
     """Load what is scored (seconds)."""
-    if not options.reconstruct:
-        return _load_network(options)
-    from amvur.evaluation.subjects import ReconstructionSubject
-    from amvur.inference.reconstructor import Reconstructor
+    if options.reconstruct:
+        return _load_reconstruction(options)
+    from amvur.evaluation.subjects import load_subject
+    from amvur.inference.reconstructor import choose_device
 
-    assert options.checkpoint is not None
-    model = options.hand_model or "open"
-    network = None if options.checkpoint == "none" else _load_network(replace(options, hand_model=None))
+    return load_subject(_checkpoint_of(options), choose_device(options.device), options.hand_model)
+
+
+def _load_reconstruction(options: Evaluate) -> Subject:
+    """Load all of `amvur reconstruct`, with an identity of all that its hands follow from."""
+    from amvur.checkpoint import read_config
+    from amvur.evaluation.subjects import ReconstructionSubject, identity_of
+    from amvur.inference.reconstructor import Reconstructor
+    from amvur.pretrained import shipped
+
+    folder = None if options.checkpoint == "none" else _checkpoint_of(options)
     reconstruct = Reconstructor(
-        hand_model=model, checkpoint=options.checkpoint, device=options.device, texture="sampled"
+        hand_model=options.hand_model or "open",
+        checkpoint="none" if folder is None else folder,
+        device=options.device,
+        texture="sampled",
     )
-    identity = {
-        "reconstruct": True,
-        "mediapipe": version("mediapipe"),
-        "network": None if network is None else network.identity,
-        "hand_model_sha256": reconstruct.model.arrays.sha256,
-    }
+    identity: dict[str, Any] = {"reconstruct": True, "mediapipe": version("mediapipe"), "network": None}
+    if folder is not None:
+        config, segmentation = read_config(folder), shipped("segmentation")
+        identity["network"] = identity_of(config)
+        identity |= {name: config.get(name) for name in ("fusion", "calibration")}
+        identity["segmentation"] = None if segmentation is None else identity_of(read_config(segmentation))
+    identity["hand_model_sha256"] = reconstruct.model.arrays.sha256
     return ReconstructionSubject(reconstruct, identity, len(reconstruct.model.v_template))
 
 
-def _load_network(options: Evaluate) -> Subject:
-    """Load the checkpoint."""
-    from amvur.evaluation.subjects import load_subject
-    from amvur.inference.reconstructor import choose_device
+def _checkpoint_of(options: Evaluate) -> Path:
+    """Return the checkpoint's folder."""
     from amvur.pretrained import default_checkpoint
 
     assert options.checkpoint is not None
@@ -131,7 +141,7 @@ def _load_network(options: Evaluate) -> Subject:
             "No checkpoint ships with this version of amvur. Give a folder that `amvur train` wrote: "
             "--checkpoint DIR/last."
         )
-    return load_subject(folder, choose_device(options.device), options.hand_model)
+    return folder
 
 
 def _open_source(options: Evaluate) -> PictureSource:

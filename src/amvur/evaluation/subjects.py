@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -91,8 +91,15 @@ def load_subject(folder: Path, device: torch.device, hand_model: str | None = No
     """
     network, config = load_network(folder, device, hand_model)
     arrays = network.hand.arrays
-    weights = {name: entry["sha256"] for name, entry in config["weights"]["files"].items()}
-    shape = {k: v for k, v in config["network"].items() if k != "hand_model"}
-    identity = {"weights": weights, "network": shape, "hand_model_sha256": arrays.sha256}
+    identity = {**identity_of(config), "hand_model_sha256": arrays.sha256}
     shown = UprightNetwork(network) if network.config.crop == "upright" else network
     return NetworkSubject(shown, device, identity, len(arrays.v_template))
+
+
+def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells a checkpoint from others: its weights' hashes and its sizes, not its place."""
+    weights = {name: entry["sha256"] for name, entry in config["weights"]["files"].items()}
+    return {
+        "weights": weights,
+        "network": {k: v for k, v in config["network"].items() if k != "hand_model"},
+    }
