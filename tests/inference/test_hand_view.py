@@ -68,6 +68,16 @@ def test_a_mesh_that_moved_or_grew_gets_a_crop_of_its_own(shift_px, larger):
     torch.testing.assert_close(again.image, fresh.image)
 
 
+def test_a_crop_of_another_size_or_side_is_not_kept():
+    first = with_maps(look())
+    small = replace(first, crop=replace(first.crop, size_px=128))
+    mirrored = replace(first, crop=replace(first.crop, mirrored=True))
+    for other in (small, mirrored):
+        again = look(before=other)
+        assert again.crop == first.crop
+        assert again.maps is None
+
+
 def test_whatever_keeps_its_crop_lies_inside_of_it():
     first = with_maps(look())
     kept = 0

@@ -22,7 +22,7 @@ from amvur.inference.regressed_texture import (
     pixel_equations,
     settle,
 )
-from amvur.inference.segmentation import shipped_segmentation
+from amvur.inference.segmentation import HandLook, shipped_segmentation
 from amvur.inference.texture import SKIN_COLOR
 from amvur.inference.texturing import make_texturing
 from amvur.inference.vertex_evidence import feature_width, look_at_hand, vertex_evidence
@@ -94,6 +94,9 @@ def test_what_a_fit_saw_is_kept_unless_the_mesh_has_moved():
     np.testing.assert_allclose(again.colors, fresh.colors, atol=1e-4)
     np.testing.assert_allclose(again.shows, fresh.shows, atol=1e-4)
     assert again.view.image is view.image
+    by_colors = HandLook(look_at_hand(image, vertices, faces, CAMERA, size_px=128))
+    unseen, anew = (regressor()(image, vertices, faces, CAMERA, before=b) for b in (by_colors, None))
+    np.testing.assert_array_equal(unseen.colors, anew.colors)
     moved = vertices + np.array([0.02, 0, 0], dtype=np.float32)
     elsewhere, anew = (regressor()(image, moved, faces, CAMERA, before=b) for b in (before, None))
     np.testing.assert_array_equal(elsewhere.colors, anew.colors)

@@ -23,6 +23,8 @@ from amvur.inference.vertex_evidence import HandView, look_at_hand
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.structures import RgbImage
 
+_NO_LINES = (np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0))
+"""What `_lines` returns of a hand that nobody sees."""
 _ARM_M = 0.005
 """Skin further from the fingers than this beyond the wrist joint may be covered, or go on as an arm."""
 
@@ -94,12 +96,13 @@ def see_outlines(
 ) -> OutlineEvidence:
     """Find the outlines of B hands of one picture near those of their meshes, in what `see_hands` saw."""
     parts = parts_of(model)
-    found = []
+    found: list[tuple[np.ndarray, ...]] = []
     for look in looks:
-        edges = None
-        if look is not None:
-            edges = find_edges(look.view, inside_image(look.view, image), parts, settings, look.pixels)
-        found.append(_lines(None if look is None else look.view, edges, image.shape[1]))
+        if look is None:
+            found.append(_NO_LINES)
+            continue
+        edges = find_edges(look.view, inside_image(look.view, image), parts, settings, look.pixels)
+        found.append(_lines(look.view, edges, image.shape[1]))
     most = max(len(vertex) for vertex, *_ in found)
     padded = [[np.pad(x, [(0, most - len(x)), *[(0, 0)] * (x.ndim - 1)]) for x in row] for row in found]
     vertex, place, normal, weight = (
@@ -128,10 +131,8 @@ def inside_image(view: HandView, image: RgbImage) -> np.ndarray:
     return inside
 
 
-def _lines(view: HandView | None, edges: SkinEdges | None, width: int) -> tuple[np.ndarray, ...]:
+def _lines(view: HandView, edges: SkinEdges, width: int) -> tuple[np.ndarray, ...]:
     """Take edges from a crop to the picture, mirrored if the crop is: vertex, place, normal, weight."""
-    if view is None or edges is None:
-        return np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0)
     mesh = view.pixels[0].double().numpy()[edges.vertex]
     place = view.crop.invert_points(mesh + edges.normal * edges.beyond_px[:, None])
     normal = edges.normal @ view.crop.axes

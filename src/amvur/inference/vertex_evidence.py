@@ -101,7 +101,10 @@ def look_at_hand(
 
 
 def _alike(crop: CropTransform, other: CropTransform) -> bool:
-    """Tell whether a mesh for which one crop was made lies well inside of another, and fills it as much."""
+    """Tell whether a mesh for which one crop was made lies well inside of another, and fills it as much; both
+    must have as many pixels and show the hand as the same side."""
+    if (crop.size_px, crop.mirrored) != (other.size_px, other.mirrored):
+        return False
     x, y = crop.center_x_px - other.center_x_px, crop.center_y_px - other.center_y_px
     moved, larger = max(abs(x), abs(y)) / other.side_px, crop.side_px / other.side_px
     return moved < _MOVED and abs(math.log(larger)) < _LARGER
