@@ -13,7 +13,7 @@ from truth import INTRINSICS, aligned_error_mm, exact_evidence, moved, project_n
 
 from amvur.geometry.cameras import mirror_intrinsics
 from amvur.hand.landmarks import N_PARAMETERS, landmarks, make_chain, without_offsets
-from amvur.inference.evidence import repeat, start_states
+from amvur.inference.evidence import merge_runs, repeat, start_states
 from amvur.inference.fit import fit
 from amvur.inference.network_evidence import add_network
 from amvur.inference.network_view import FusionSettings, look
@@ -243,6 +243,31 @@ def test_2d_joints_can_be_left_to_the_detector(hand, truth):
     assert (told.joints_2d_weight > 0).all()
     assert (left.joints_2d_weight[0] == 0).all()
     assert left.present.all()
+
+
+def test_beside_a_network_looks_that_differ_are_believed_less(hand):
+    """All weights of the detector fall with how far its looks differ, beyond 1 % of the hand's size."""
+    _, detection = hand
+    network = ToldNetwork().tell(*hand)
+    view = look(network, IMAGE, [detection], FusionSettings(), torch.device("cpu"))
+    evidence = exact_evidence(true_hands(4))
+    steady = replace(
+        detection,
+        joints_2d_px=np.repeat(detection.joints_2d_px[:1], 3, 0),
+        depth_px=None,
+        landmarks_3d_m=None,
+    )
+    size_px = np.ptp(steady.joints_2d_px[0], axis=0).max()
+    step = np.array([-1.0, 0.0, 1.0])[:, None, None] * np.array([np.sqrt(3) * 0.04 * size_px, 0.0])
+    differing = replace(steady, joints_2d_px=steady.joints_2d_px + step)
+    assert merge_runs(differing).relative_spread == pytest.approx(0.04)
+    detections, views = [differing, steady, detection, differing], [*view * 3, None]
+    added = add_network(evidence, detections, views, FusionSettings())
+    for name in ("joints_2d_weight", "depth_weight", "landmarks_3d_weight"):
+        before, after = getattr(evidence, name), getattr(added, name)
+        assert (before > 0).any()
+        np.testing.assert_allclose(after[0], before[0] / 4)
+        np.testing.assert_array_equal(after[1:], before[1:])
 
 
 def test_offsets_can_be_taken_off_a_chain(truth):

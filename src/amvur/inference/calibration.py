@@ -109,9 +109,8 @@ def hand_features(
     """
     rows, disagreement, network_std = [], _disagreement(evidence, joints), _network_std(evidence)
     for i, detection in enumerate(detections):
-        merged = merge_runs(detection)
+        spread = merge_runs(detection).relative_spread
         size = max(_size_px(detection, evidence, i), 1.0)
-        spread = np.sqrt(np.mean(merged.spread_px**2)) / size
         focal = float(evidence.intrinsics[i, 0, 0])
         facing = focal * _HAND_SIZE_M / float(result.state.transl[i, 2])
         rows.append(

@@ -45,6 +45,11 @@ class MergedRuns:
     spread_px: np.ndarray
     size_px: float
 
+    @property
+    def relative_spread(self) -> float:
+        """How far runs differ, root mean square over joints, in units of the hand's size (at least 1 px)."""
+        return float(np.sqrt(np.mean(self.spread_px**2)) / max(self.size_px, 1.0))
+
 
 def merge_runs(detection: HandDetection) -> MergedRuns:
     """Take the median over runs; `spread_px` is the runs' standard deviation per joint and axis (rms)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -40,13 +39,7 @@ def shown_shares(looks: Sequence[HandLook | None], points: Float[Tensor, "B N 3"
 
 def doubt_guesses(evidence: Evidence, shown: Float[Tensor, "B 21"]) -> Evidence:
     """Return evidence whose landmarks of a detector are less sure where an object hides the hand."""
-    share = 1 / (1 + _GUESSED * (1 - shown))
-    return replace(
-        evidence,
-        joints_2d_weight=share * evidence.joints_2d_weight,
-        depth_weight=share * evidence.depth_weight,
-        landmarks_3d_weight=share * evidence.landmarks_3d_weight,
-    )
+    return evidence.believed(1 / (1 + _GUESSED * (1 - shown)))
 
 
 def _shares(look: HandLook, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -59,6 +59,15 @@ class Evidence:
     landmarks_3d_weight: Float[Tensor, "B 21"]
     network: NetworkEvidence | None = None
     outline: OutlineEvidence | None = None
+
+    def believed(self, share: Float[Tensor, "B #21"]) -> Evidence:
+        """Return the same with all weights of the detector's landmarks times `share`."""
+        return replace(
+            self,
+            joints_2d_weight=share * self.joints_2d_weight,
+            depth_weight=share * self.depth_weight,
+            landmarks_3d_weight=share * self.landmarks_3d_weight,
+        )
 
 
 DETECTED = tuple(f.name for f in fields(Evidence) if f.name not in ("network", "outline"))
