@@ -268,6 +268,8 @@ def test_beside_a_network_looks_that_differ_are_believed_less(hand):
         assert (before > 0).any()
         np.testing.assert_allclose(after[0], before[0] / 4)
         np.testing.assert_array_equal(after[1:], before[1:])
+    patient = add_network(evidence, detections, views, FusionSettings(steady_looks=0.02))
+    np.testing.assert_allclose(patient.joints_2d_weight[0], evidence.joints_2d_weight[0] / 2)
 
 
 def test_offsets_can_be_taken_off_a_chain(truth):

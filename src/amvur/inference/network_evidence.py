@@ -15,9 +15,6 @@ from amvur.inference.network_view import FusionSettings, NetworkView
 from amvur.inference.objective import Evidence, NetworkEvidence
 from amvur.structures import HandDetection
 
-_STEADY = 0.01
-"""How far the detector's looks at a hand may differ, in units of its size, before they are believed less."""
-
 
 def add_network(
     evidence: Evidence,
@@ -28,13 +25,13 @@ def add_network(
     """Return evidence with the network's views of the same hands.
 
     A hand of which only a box is known is then the network's alone: the open palm that stands in for its
-    joints weighs nothing. Where the detector's looks at a hand differ by more than usual (`_STEADY`), all of
-    its standard deviations grow with that: such looks err together, and the network knows better then.
+    joints weighs nothing. Where the detector's looks at a hand differ by more than `settings.steady_looks`,
+    it is believed less: such looks err together, and the network knows better then.
     """
     terms = [_terms(view, k, settings) for view, k in zip(views, evidence.intrinsics, strict=True)]
     network = NetworkEvidence(*(torch.stack(column) for column in zip(*terms, strict=True)))
     bare = torch.tensor([not d.confidence.any() for d in detections])
-    belief = _belief(detections).to(evidence.joints_2d_weight)
+    belief = _belief(detections, settings.steady_looks).to(evidence.joints_2d_weight)
     belief = torch.where(network.present, belief.masked_fill(bare, 0.0), 1.0)
     if not settings.joints_2d_beside_detector:
         flat = network.joints_2d_weight.masked_fill(~bare[:, None, None], 0.0)
@@ -42,10 +39,10 @@ def add_network(
     return replace(evidence.believed(belief[:, None]), network=network)
 
 
-def _belief(detections: Sequence[HandDetection]) -> Float[Tensor, "B"]:
+def _belief(detections: Sequence[HandDetection], steady: float) -> Float[Tensor, "B"]:
     """Return the factor (at most 1) on all weights of a detector whose looks at a hand differ."""
     spread = torch.tensor([merge_runs(detection).relative_spread for detection in detections])
-    return _STEADY / spread.clamp_min(_STEADY)
+    return steady / spread.clamp_min(steady)
 
 
 def _terms(

@@ -40,7 +40,9 @@ class FusionSettings:
     network's answers for several are averaged. Without `beside_detector` the network is only asked for hands
     of which no joints are known: where a detector sees more than the network, its word alone is better.
     Without `joints_2d_beside_detector` its 2D joints count for such hands only, its 3D joints for all: a
-    network on a detector's own features has nothing to tell it of the picture's plane.
+    network on a detector's own features has nothing to tell it of the picture's plane. Where a detector's
+    looks at a hand differ by more than `steady_looks`, in units of its size, all of the detector's standard
+    deviations grow with that.
     """
 
     network_scale_3d: float = 1.5
@@ -48,10 +50,11 @@ class FusionSettings:
     crop_scales: tuple[float, ...] = (1.3,)
     beside_detector: bool = True
     joints_2d_beside_detector: bool = True
+    steady_looks: float = 0.01
 
     def __post_init__(self) -> None:
         """Refuse what cannot weigh or crop."""
-        values = (self.network_scale_3d, self.network_scale_2d, *self.crop_scales)
+        values = (self.network_scale_3d, self.network_scale_2d, self.steady_looks, *self.crop_scales)
         if not self.crop_scales or not all(np.isfinite(value) and value > 0 for value in values):
             raise InputError(f"Fusion settings must be finite numbers above 0, found {self}.")
 
