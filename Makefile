@@ -1,4 +1,4 @@
-# Needs python3 (3.11 or 3.12), its venv module and make; everything else goes into .venv.
+# Needs python3 (3.11 or later), its venv module and make; everything else goes into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -30,8 +30,8 @@ clean:
 
 # An installation is repeated only when what it depends on has changed.
 .venv/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || { \
-		echo "amvur needs Python 3.11 or 3.12, found $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { \
+		echo "amvur needs Python 3.11 or later, found $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[dev]"
 	touch $@

@@ -2,23 +2,25 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_hand import draw_hand
+from drawn_hand import JOINTS, draw_hand
 from PIL import Image
+from tflite_file import TfliteWriter
 
 from amvur.detect import mediapipe_hands
 from amvur.detect.base import make_detector
 from amvur.detect.given import GivenBoxes
 from amvur.detect.mediapipe_hands import MediaPipeConfig, MediaPipeDetector
-from amvur.detect.model_files import wheel_models
-from amvur.detect.networks import Network
 from amvur.detect.palms import Palm
 from amvur.errors import DetectorError, InputError
 
@@ -259,37 +261,62 @@ def test_a_closed_detector_says_so(drawn):
         detector.detect(drawn[0])
 
 
-def task_file(path, names=("hand_detector.tflite", "hand_landmarks_detector.tflite"), models=None):
-    """A `.task` file as MediaPipe's: a zip of the two networks."""
+def constant_network(size, outputs):
+    """A TFLite file that answers the same to every picture: the mean color times nothing, plus `outputs`."""
+    writer = TfliteWriter((1, size, size, 3))
+    mean = writer.add("MEAN", [writer.input, writer.constant(np.array([1, 2], np.int32))], (1, 3))
+    ends = [
+        writer.add(
+            "FULLY_CONNECTED",
+            [mean, writer.constant(np.zeros((len(o), 3), np.float32)), writer.constant(o.astype(np.float32))],
+            (1, len(o)),
+            table="FullyConnectedOptions",
+        )
+        for o in outputs
+    ]
+    return writer.write(ends)
+
+
+def task_file(path, names=("hand_detector.tflite", "hand_landmarks_detector.tflite")):
+    """A `.task` file as MediaPipe's, a zip of two networks: a palm in the middle, and the drawn joints."""
+    boxes, logits = np.zeros((2016, 9, 2)), np.full(2016, -20.0)
+    anchor = 2 * (24 * 12 + 12)  # the first of the two on the cell right and below of the middle
+    logits[anchor], boxes[anchor, 1], boxes[anchor, 4] = 20, 40, (0, -20)
+    screen = np.concatenate([JOINTS * 224, np.zeros((21, 1))], 1)
+    palm = constant_network(192, [boxes.ravel(), logits])
+    hand = constant_network(224, [screen.ravel(), np.array([0.9]), np.array([0.8]), np.zeros(63)])
     with zipfile.ZipFile(path, "w") as archive:
-        for name, model in zip(names, models or wheel_models(), strict=True):
-            archive.write(model, name)
+        for name, model in zip(names, (palm, hand), strict=True):
+            archive.writestr(name, model)
     return path
 
 
-def test_a_task_file_works_like_the_wheel(detector, drawn, tmp_path):
-    with make_detector(str(task_file(tmp_path / "hand_landmarker.task"))) as other:
-        folder = Path(other._folder.name)
-        assert_same(detector.detect(drawn[0]), other.detect(drawn[0]))
-    assert not folder.exists()
+def test_the_networks_of_a_task_file_are_used(tmp_path):
+    picture = np.full((200, 200, 3), 90, np.uint8)
+    with make_detector(str(task_file(tmp_path / "hand_landmarker.task"))) as detector:
+        (hand,) = detector.detect(picture)
+        assert (hand.side, round(hand.score, 6)) == ("right", 0.9)
+        copy = pickle.loads(pickle.dumps(detector))
+    assert_same([hand], copy.detect(picture))
 
 
-def test_task_files_that_are_none(tmp_path, drawn):
-    with pytest.raises(DetectorError, match="does not exist"):
+def test_task_files_that_are_none(tmp_path):
+    with pytest.raises(DetectorError, match=r"missing\.task: No such file"):
         make_detector(tmp_path / "missing.task")
-    with pytest.raises(DetectorError, match="is a folder"):
+    with pytest.raises(DetectorError, match="directory"):
         make_detector(tmp_path)
     text = tmp_path / "text.task"
     text.write_text("hello")
     with pytest.raises(DetectorError, match="not a zip"):
         make_detector(text)
-    with pytest.raises(DetectorError, match=r"holds face\.tflite, mouth\.tflite"):
+    with pytest.raises(DetectorError, match=r"face\.task.*lacks hand_detector\.tflite"):
         make_detector(task_file(tmp_path / "face.task", names=("face.tflite", "mouth.tflite")))
+    names = ("hand_landmarks_detector.tflite", "hand_detector.tflite")
     with (
-        make_detector(task_file(tmp_path / "swapped.task", models=wheel_models()[::-1])) as swapped,
-        pytest.raises(DetectorError, match=r"hand_detector\.tflite"),
+        make_detector(task_file(tmp_path / "swapped.task", names)) as swapped,
+        pytest.raises(DetectorError, match=r"swapped\.task"),
     ):
-        swapped.detect(drawn[0])
+        swapped.detect(np.zeros((50, 50, 3), np.uint8))
 
 
 def test_choices_of_detector():
@@ -299,29 +326,41 @@ def test_choices_of_detector():
     assert make_detector(own) is own
 
 
-def test_a_network_that_is_none_is_refused(tmp_path):
-    fake = tmp_path / "fake.tflite"
-    fake.write_bytes(b"no network")
-    with pytest.raises(DetectorError, match=r"fake\.tflite"):
-        Network(fake, 224, (63, 1, 1, 63))
-    with pytest.raises(DetectorError, match="does not exist"):
-        Network(tmp_path / "missing.tflite", 224, (63, 1, 1, 63))
-
-
-def test_start_up_is_quiet_but_errors_are_not_swallowed(tmp_path):
-    """In a process of its own, because the runtime prints some lines only once."""
+def test_networks_are_loaded_when_they_are_needed():
     script = (
-        "import os, sys, numpy as np\n"
-        "from amvur.detect.networks import _quiet_startup\n"
+        "import sys\n"
         "from amvur.detect.mediapipe_hands import MediaPipeDetector\n"
-        "assert 'mediapipe' not in sys.modules and 'cv2' not in sys.modules\n"
-        "MediaPipeDetector().detect(np.zeros((64, 64, 3), np.uint8))\n"
-        "with _quiet_startup():\n"
-        "    os.write(2, b'INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\nreal trouble\\n')\n"
+        "MediaPipeDetector()\n"
+        "assert not {'onnxruntime', 'torch', 'onnx', 'tflite'} & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    lines = [line for line in done.stderr.splitlines() if "font cache" not in line]
-    assert lines == ["real trouble"]
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def detect_in_child(detector, image, queue):
+    queue.put(detector.detect(image))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
+def test_a_detector_works_in_a_forked_process_and_in_threads(detector, drawn):
+    image, _ = drawn
+    expected = detector.detect(image)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=detect_in_child, args=(detector, image, queue))
+    child.start()
+    found = queue.get(timeout=60)
+    child.join(10)
+    assert child.exitcode == 0
+    assert_same(expected, found)
+    with ThreadPoolExecutor(4) as pool:
+        for hands in pool.map(detector.detect, [image] * 8):
+            assert_same(expected, hands)
+
+
+def test_detectors_pickle_small(detector, drawn):
+    data = pickle.dumps(detector)
+    assert len(data) < 1000
+    assert_same(detector.detect(drawn[0]), pickle.loads(data).detect(drawn[0]))
 
 
 def test_many_images_leave_no_memory_behind(drawn):

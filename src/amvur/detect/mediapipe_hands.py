@@ -10,9 +10,7 @@ the network is unsure.
 from __future__ import annotations
 
 import math
-import tempfile
-import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +23,8 @@ from amvur.detect.base import SideChoice, chosen_side
 from amvur.detect.duplicates import box_areas, extent, same_joints, without_duplicates
 from amvur.detect.given import check_box, hand_in_box
 from amvur.detect.landmarks import LANDMARK_OUTPUTS, Look, combine_looks, decode_landmarks, jitter
-from amvur.detect.model_files import extract_task, wheel_models
-from amvur.detect.networks import Network
+from amvur.detect.model_files import read_task
+from amvur.detect.networks import Network, shipped_network
 from amvur.detect.palms import (
     HAND_INPUT_PX,
     PALM_INPUT_PX,
@@ -41,6 +39,8 @@ from amvur.detect.views import View, tiles, whole
 from amvur.errors import DetectorError, InputError
 from amvur.structures import HandDetection, RgbImage
 
+_BATCH = 16
+"""Windows that the palm network sees at once: its maps take some 10 MB each."""
 _HOPELESS = 0.1
 """A square whose presence score is below this is not looked at again."""
 _HESITANT_PALM = 0.1
@@ -86,25 +86,27 @@ class MediaPipeConfig:
 
 
 class MediaPipeDetector:
-    """Finds hands with MediaPipe's networks, from the wheel or from a `hand_landmarker.task` file.
+    """Finds hands with MediaPipe's networks: those that ship, or those of a `hand_landmarker.task` file.
 
-    Files are checked at once, the networks loaded at the first image (about a second); a 640×480 photo with
-    one hand then takes about 0.1 s on one core. Use it for many images, from several threads if need be, and
-    `close` it or use it as a context manager.
+    Networks are loaded at the first image (a twentieth of a second). Use it for many images, from several
+    threads or forked processes if need be; `close` it or use it as a context manager. Pickles are small.
     """
 
     def __init__(self, config: MediaPipeConfig | None = None, task_file: Path | None = None) -> None:
-        """Find the networks; raises `DetectorError` where mediapipe or the file is missing or foreign."""
-        self.config = config or MediaPipeConfig()
-        self._lock = threading.Lock()
-        self._loaded: tuple[Network, Network] | None = None
+        """Find the networks; raises `DetectorError` for a file that is missing or another one."""
+        self.config, self.task_file = config or MediaPipeConfig(), task_file
+        palm: Path | bytes = shipped_network("palm_detection")
+        hand: Path | bytes = shipped_network("hand_landmarks")
+        if task_file is not None:
+            palm, hand = read_task(task_file)
+        name = "" if task_file is None else str(task_file)
+        self._palm_network = Network(palm, PALM_INPUT_PX, PALM_OUTPUTS, name)
+        self._hand_network = Network(hand, HAND_INPUT_PX, LANDMARK_OUTPUTS, name)
         self._closed = False
-        # The runtime maps the files into memory, so unpacked ones must stay until the networks are closed.
-        self._folder = tempfile.TemporaryDirectory(prefix="amvur-") if task_file is not None else None
-        if task_file is not None and self._folder is not None:
-            self._models = extract_task(task_file, Path(self._folder.name))
-        else:
-            self._models = wheel_models()
+
+    def __reduce__(self) -> tuple[type[MediaPipeDetector], tuple[MediaPipeConfig, Path | None]]:
+        """Pickle how it was made; the networks are read again."""
+        return MediaPipeDetector, (self.config, self.task_file)
 
     def detect(
         self,
@@ -122,6 +124,8 @@ class MediaPipeDetector:
         the image.
         """
         known, view = chosen_side(side), View(image)
+        if self._closed:
+            raise DetectorError("This detector was closed. Make a new one.")
         if boxes is None:
             hands = self._search(view)[: self.config.max_hands]
         else:
@@ -130,14 +134,10 @@ class MediaPipeDetector:
         return sorted(hands, key=lambda hand: -hand.score)
 
     def close(self) -> None:
-        """Free the networks and any unpacked files; closing twice does nothing."""
-        with self._lock:
-            self._closed = True
-            for network in self._loaded or ():
-                network.close()
-            self._loaded = None
-            if self._folder is not None:
-                self._folder.cleanup()
+        """Free the networks; closing twice does nothing."""
+        self._closed = True
+        self._palm_network.close()
+        self._hand_network.close()
 
     def __enter__(self) -> MediaPipeDetector:
         """Use as a context manager."""
@@ -148,17 +148,6 @@ class MediaPipeDetector:
     ) -> None:
         """Close on leaving the block."""
         self.close()
-
-    def _networks(self) -> tuple[Network, Network]:
-        """The palm and the landmark network, loaded once."""
-        with self._lock:
-            if self._closed:
-                raise DetectorError("This detector was closed. Make a new one.")
-            if self._loaded is None:
-                palm_model, hand_model = self._models
-                palm_network = Network(palm_model, PALM_INPUT_PX, PALM_OUTPUTS)
-                self._loaded = palm_network, Network(hand_model, HAND_INPUT_PX, LANDMARK_OUTPUTS)
-            return self._loaded
 
     def _search(self, view: View) -> list[HandDetection]:
         """All hands of an image: the cheap looks first, the others only where those leave a doubt."""
@@ -187,24 +176,23 @@ class MediaPipeDetector:
         guesses = [replace(square, rotation_rad=turn * math.pi / 2) for turn in range(4)]
         around = CropTransform(x, y, 2 * longest, PALM_INPUT_PX)
         guesses += [crop_of_palm(palm) for palm in merge_palms(self._find_palms(view, [around]))[:3]]
-        firsts = sorted((self._look(view, guess) for guess in guesses), key=lambda look: -_claim(look, box))
-        best = firsts[0]
-        for first in firsts[:3]:
-            look = first
-            for _ in range(2):
-                look = self._look(view, crop_of_landmarks(look.joints_2d_px))
-                best = max(best, look, key=lambda look: _claim(look, box))
+        looks = sorted(self._look(view, guesses), key=lambda look: -_claim(look, box))[:3]
+        best = looks[0]
+        for _ in range(2):
+            looks = self._look(view, [crop_of_landmarks(look.joints_2d_px) for look in looks])
+            best = max(best, *looks, key=lambda look: _claim(look, box))
         hand = self._detect_at(view, crop_of_landmarks(best.joints_2d_px))
         seen = hand.score >= self.config.threshold and _fills(hand, box)
         return hand if seen else hand_in_box(box, hand.side, hand.score)
 
-    def _find_palms(self, view: View, windows: Iterable[CropTransform]) -> list[Palm]:
+    def _find_palms(self, view: View, windows: Sequence[CropTransform]) -> list[Palm]:
         """All palms that the first network sees in `windows`, however doubtful, with repetitions."""
-        palm_network, _ = self._networks()
         palms: list[Palm] = []
-        for window in windows:
-            boxes, logits = palm_network(view.warp(window, border="black"))
-            palms += decode_palms(boxes, logits, window, _HESITANT_PALM)
+        for start in range(0, len(windows), _BATCH):
+            part = windows[start : start + _BATCH]
+            outputs = self._palm_network(np.stack([view.warp(window, border="black") for window in part]))
+            for window, boxes, logits in zip(part, *outputs, strict=True):
+                palms += decode_palms(boxes, logits, window, _HESITANT_PALM)
         return palms
 
     def _follow(
@@ -232,7 +220,7 @@ class MediaPipeDetector:
         A hesitant first answer is given two more chances: the network often centres itself.
         """
         for _ in range(3):
-            look = self._look(view, crop)
+            (look,) = self._look(view, [crop])
             if look.presence < _HOPELESS or any(same_joints(look.joints_2d_px, hand) for hand in hands):
                 return None
             crop = crop_of_landmarks(look.joints_2d_px)
@@ -240,12 +228,12 @@ class MediaPipeDetector:
                 return crop
         return None
 
-    def _look(self, view: View, crop: CropTransform) -> Look:
-        _, hand_network = self._networks()
-        return decode_landmarks(hand_network(view.warp(crop)), crop)
+    def _look(self, view: View, crops: Sequence[CropTransform]) -> list[Look]:
+        outputs = self._hand_network(np.stack([view.warp(crop) for crop in crops]))
+        return [decode_landmarks(own, crop) for *own, crop in zip(*outputs, crops, strict=True)]
 
     def _detect_at(self, view: View, crop: CropTransform) -> HandDetection:
-        looks = [self._look(view, jitter(crop, run)) for run in range(self.config.runs)]
+        looks = self._look(view, [jitter(crop, run) for run in range(self.config.runs)])
         return combine_looks(looks, view.shape)
 
 

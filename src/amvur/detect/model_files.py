@@ -1,68 +1,34 @@
-"""Where MediaPipe's two hand networks come from: the wheel of mediapipe, or a `hand_landmarker.task` file."""
+"""The networks in a user's own `hand_landmarker.task` file, a zip of TFLite files, made into ONNX."""
 
 from __future__ import annotations
 
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 
+from amvur.detect.tflite_conversion import to_onnx
 from amvur.errors import DetectorError
+from amvur.reading import open_regular, read_member, reading
 
-_TASK_MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
-_LARGEST_MEMBER = 200_000_000
+_MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
+_LARGEST_MEMBER = 50_000_000
 """Bytes; the networks have 2 to 6 million, so anything much larger is not one of them."""
+_REMEDY = "Give the path of such a file, or leave it out to use the networks that ship with amvur."
 
 
-def wheel_models() -> tuple[Path, Path]:
-    """The palm and the landmark network in the installed wheel of mediapipe.
+def read_task(task: Path) -> tuple[bytes, bytes]:
+    """Return the palm and the landmark network of a `hand_landmarker.task` file as ONNX models.
 
-    Looks without importing mediapipe, which takes a second. Raises `DetectorError` where it is missing or a
-    release without models.
+    At most 100 MB are unpacked. Raises `DetectorError` where the file is missing, is no zip, or holds other
+    things, or where the packages that read TFLite files are not installed.
     """
-    spec = find_spec("mediapipe")
-    folder = Path(spec.origin).parent / "modules" if spec is not None and spec.origin else None
-    if folder is not None:
-        models = (
-            folder / "palm_detection" / "palm_detection_full.tflite",
-            folder / "hand_landmark" / "hand_landmark_full.tflite",
+    wanted = "a hand_landmarker.task file (a zip with " + " and ".join(_MEMBERS) + ")"
+    with reading(task, wanted, _REMEDY, DetectorError):
+        with open_regular(task) as stream, zipfile.ZipFile(stream) as archive:
+            missing = [name for name in _MEMBERS if name not in archive.namelist()]
+            if missing:
+                raise ValueError(f"it lacks {' and '.join(missing)}")
+            palm, hand = (read_member(archive, archive.getinfo(name), _LARGEST_MEMBER) for name in _MEMBERS)
+        return (
+            to_onnx(palm, f"{task}:{_MEMBERS[0]}").SerializeToString(),
+            to_onnx(hand, f"{task}:{_MEMBERS[1]}").SerializeToString(),
         )
-        if all(model.is_file() for model in models):
-            return models
-    found = "is not installed" if folder is None else f"has no hand networks in {folder}"
-    raise DetectorError(
-        f"The detector needs the hand networks in the wheel of mediapipe, but mediapipe {found}. Install it "
-        f"with: pip install mediapipe==0.10.21"
-    )
-
-
-def extract_task(task: Path, folder: Path) -> tuple[Path, Path]:
-    """Unpack the palm and the landmark network of a `hand_landmarker.task` file (a zip) into `folder`.
-
-    Raises `DetectorError` where the file is missing, is no zip, or holds other things.
-    """
-    wanted = "The detector wants a hand_landmarker.task file (a zip with " + " and ".join(_TASK_MEMBERS) + ")"
-    remedy = "Give the path of such a file, or none to use the networks in the wheel of mediapipe."
-    if not task.is_file():
-        kind = "is a folder" if task.is_dir() else "does not exist"
-        raise DetectorError(f"{wanted}, but {task} {kind}. {remedy}")
-    try:
-        with zipfile.ZipFile(task) as archive:
-            models = tuple(_extract(archive, member, folder) for member in _TASK_MEMBERS)
-    except zipfile.BadZipFile as error:
-        raise DetectorError(f"{wanted}, but {task} is not a zip file ({error}). {remedy}") from error
-    except KeyError as error:
-        with zipfile.ZipFile(task) as archive:
-            names = ", ".join(archive.namelist()[:5]) or "nothing"
-        raise DetectorError(f"{wanted}, but {task} holds {names}. {remedy}") from error
-    except OSError as error:
-        raise DetectorError(f"{wanted}, but {task} cannot be read ({error}). {remedy}") from error
-    return models[0], models[1]
-
-
-def _extract(archive: zipfile.ZipFile, member: str, folder: Path) -> Path:
-    info = archive.getinfo(member)
-    if info.file_size > _LARGEST_MEMBER:
-        raise zipfile.BadZipFile(f"its {member} would have {info.file_size} bytes")
-    path = folder / member
-    path.write_bytes(archive.read(info))
-    return path

@@ -1,172 +1,123 @@
-"""MediaPipe's TFLite networks as plain functions of an image, run by the graph runtime in its wheel.
-
-`mp.solutions.hands` hides its networks behind a tracker that accepts no region of interest and drops the
-scores. A graph of four calculators (image → tensor → network → split → floats) gives every raw output, so
-this package decides itself where to look, how often, and how sure it is.
-"""
+"""ONNX networks of square pictures as plain functions of arrays, run by onnxruntime."""
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
-import re
-import sys
-import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from amvur.errors import DetectorError
-from amvur.structures import RgbImage
 
-_CHATTER = re.compile(
-    rb"Created TensorFlow Lite XNNPACK delegate|before absl::InitializeLog\(\)"
-    rb"|inference_feedback_manager|landmark_projection_calculator|gl_context"
-)
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+_OF_THIS_SIZE = 50_000_000
+"""Bytes; the networks have 2 to 6 million, so anything much larger is not one of them."""
 
 
 class Network:
-    """One TFLite network with a square RGB input, from a file, run on the CPU.
+    """One ONNX network of square RGB pictures, on the CPU.
 
-    `network(image)` takes `(size, size, 3)` uint8 and returns the raw outputs, flat, in the file's order.
-    Raises `DetectorError` when the file cannot be used. Safe to call from several threads, one at a time.
+    `network(pictures)` takes `(B, S, S, 3)` uint8 and returns the raw outputs, each `(B, numbers)` float32,
+    in the file's order. A picture's outputs are the same bytes alone, in any batch and on any number of
+    cores. Safe to call from several threads, after a fork too, and to pickle.
     """
 
-    def __init__(self, model: Path, size_px: int, output_sizes: Sequence[int]) -> None:
-        """Load `model` with an input `size_px` pixels wide and outputs of `output_sizes` numbers."""
-        if not model.is_file():
-            raise DetectorError(
-                f"The detector needs the network {model}, which does not exist. Reinstall it with: "
-                f"pip install --force-reinstall mediapipe==0.10.21"
-            )
-        self.model = model
-        self.size_px = size_px
-        self._names = tuple(f"floats_{index}" for index in range(len(output_sizes)))
-        self._floats: dict[str, Float[np.ndarray, "_"]] = {}
-        self._timestamp = 0
-        self._lock = threading.Lock()
-        with _quiet_startup():
-            self._packets, self._graph = self._start()
-            try:
-                # The first run builds the network's kernels and prints about it: do both here.
-                found = [len(output) for output in self(np.zeros((size_px, size_px, 3), np.uint8))]
-                if found != list(output_sizes):
-                    raise DetectorError(
-                        f"{model} is another network: wanted outputs {output_sizes}, found {found}."
-                    )
-            except DetectorError:
-                self.close()
-                raise
+    def __init__(
+        self, model: Path | bytes, size_px: int, output_sizes: Sequence[int], name: str = ""
+    ) -> None:
+        """Remember a network `size_px` pixels wide with outputs of `output_sizes` numbers; load it when used.
 
-    def __call__(self, image: RgbImage) -> tuple[Float[np.ndarray, "_"], ...]:
-        """Run the network on one image and return its outputs."""
-        if image.shape != (self.size_px, self.size_px, 3):
+        `model` is a path or the file's bytes, called `name` in messages.
+        """
+        self.model, self.size_px, self.output_sizes = model, size_px, tuple(output_sizes)
+        self.name = name or (str(model) if isinstance(model, Path) else "the network")
+        self._lock = threading.Lock()
+        self._loaded: InferenceSession | None = None
+
+    def __call__(self, pictures: UInt8[np.ndarray, "B S S 3"]) -> tuple[Float[np.ndarray, "B _"], ...]:
+        """Run the network on a batch; raises `DetectorError` when the file cannot be used or run."""
+        if pictures.shape[1:] != (self.size_px, self.size_px, 3):
             raise ValueError(
-                f"{self.model.name} wants ({self.size_px}, {self.size_px}, 3), found {image.shape}"
+                f"{self.name} wants (B, {self.size_px}, {self.size_px}, 3), found {pictures.shape}"
             )
-        with self._lock:
-            if self._graph is None:
-                raise DetectorError("This detector was closed. Make a new one.")
-            self._timestamp += 1
-            self._floats.clear()
-            try:
-                self._graph.add_packet_to_input_stream("image", self._packets(image).at(self._timestamp))
-                self._graph.wait_until_idle()
-                return tuple(self._floats[name] for name in self._names)
-            except (RuntimeError, ValueError, KeyError) as error:
-                raise DetectorError(f"The network {self.model} could not be run: {error}") from error
+        outputs = [np.concatenate(column) for column in zip(*self._run(pictures), strict=True)]
+        found = tuple(output.shape[1] for output in outputs)
+        if found != self.output_sizes:
+            raise DetectorError(
+                f"{self.name} is another network: wanted outputs {self.output_sizes}, found {found}."
+            )
+        return tuple(outputs)
 
     def close(self) -> None:
-        """Free the network; closing twice does nothing."""
+        """Free what was loaded; a further call loads it again."""
         with self._lock:
-            graph, self._graph = self._graph, None
-            if graph is not None:
-                # A graph that failed reports its failure again when closed; it was already raised.
-                with contextlib.suppress(RuntimeError, ValueError):
-                    graph.close()
+            self._loaded = None
 
-    def _start(self) -> tuple[Any, Any]:
-        """Build the graph; mediapipe is imported here because that takes a second."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the loaded network out: it is loaded again where it is used."""
+        return {**self.__dict__, "_lock": None, "_loaded": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` kept."""
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def _session(self) -> InferenceSession:
+        """Return the loaded network."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = _load(self.model, self.name)
+            return self._loaded
+
+    def _run(self, pictures: UInt8[np.ndarray, "B S S 3"]) -> list[list[Any]]:
+        """Return the outputs of parts of a batch, one part a core.
+
+        A session's own threads would stay, and a fork would not have them: these end with the call.
+        """
+        run, cores = self._session().run, min(len(pictures), os.cpu_count() or 1)
+        parts = [{"pictures": np.ascontiguousarray(part)} for part in np.array_split(pictures, cores)]
         try:
-            from mediapipe.python import packet_creator, packet_getter
-            from mediapipe.python._framework_bindings import calculator_graph, image_frame
-        except ImportError as error:
-            raise DetectorError(
-                f"The MediaPipe detector needs the package mediapipe==0.10.21, which could not be imported "
-                f"({error}). Install it with: pip install mediapipe==0.10.21"
-            ) from error
-
-        def to_packet(image: RgbImage) -> Any:
-            srgb = image_frame.ImageFormat.SRGB
-            return packet_creator.create_image_frame(image_format=srgb, data=np.ascontiguousarray(image))
-
-        def receive(name: str, packet: Any) -> None:
-            self._floats[name] = np.array(packet_getter.get_float_list(packet))
-
-        try:
-            graph = calculator_graph.CalculatorGraph(graph_config=self._graph_text())
-            for name in self._names:
-                graph.observe_output_stream(name, receive, False)
-            graph.start_run({})
-        except (RuntimeError, ValueError) as error:
-            raise DetectorError(f"The network {self.model} could not be loaded: {error}") from error
-        return to_packet, graph
-
-    def _graph_text(self) -> str:
-        """The graph in MediaPipe's text format (its calculators' names and options are public API)."""
-        path = str(self.model).replace("\\", "\\\\").replace('"', '\\"')
-        streams = range(len(self._names))
-        lines = [
-            'input_stream: "image"',
-            *(f'output_stream: "{name}"' for name in self._names),
-            'node { calculator: "ImageToTensorCalculator"',
-            '  input_stream: "IMAGE:image" output_stream: "TENSORS:input"',
-            "  options { [mediapipe.ImageToTensorCalculatorOptions.ext] {",
-            f"    output_tensor_width: {self.size_px} output_tensor_height: {self.size_px}",
-            "    output_tensor_float_range { min: 0 max: 1 } } } }",
-            'node { calculator: "InferenceCalculator"',
-            '  input_stream: "TENSORS:input" output_stream: "TENSORS:output"',
-            "  options { [mediapipe.InferenceCalculatorOptions.ext] {",
-            f'    model_path: "{path}" delegate {{ xnnpack {{ num_threads: 1 }} }} }} }} }}',
-            'node { calculator: "SplitTensorVectorCalculator" input_stream: "output"',
-            *(f'  output_stream: "tensor_{index}"' for index in streams),
-            "  options { [mediapipe.SplitVectorCalculatorOptions.ext] {",
-            *(f"    ranges {{ begin: {index} end: {index + 1} }}" for index in streams),
-            "  } } }",
-            *(
-                f'node {{ calculator: "TensorsToFloatsCalculator" '
-                f'input_stream: "TENSORS:tensor_{index}" output_stream: "FLOATS:{name}" }}'
-                for index, name in enumerate(self._names)
-            ),
-        ]
-        return "\n".join(lines)
+            if cores == 1:
+                return [run(None, parts[0])]
+            with ThreadPoolExecutor(cores) as pool:
+                return list(pool.map(lambda part: run(None, part), parts))
+        except Exception as error:  # onnxruntime's own classes derive from Exception alone
+            raise DetectorError(f"The network {self.name} could not be run: {error}") from error
 
 
-@contextlib.contextmanager
-def _quiet_startup() -> Iterator[None]:
-    """Hold back what C++ code prints on standard error, then print it without the known chatter.
+def _load(model: Path | bytes, name: str) -> InferenceSession:
+    """Load a network; onnxruntime is imported here, for that takes a tenth of a second."""
+    import onnxruntime
 
-    MediaPipe writes to file descriptor 2 itself, past Python's `sys.stderr`, and offers no way to choose.
-    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4  # what fails is raised
     try:
-        saved = os.dup(2)
-    except OSError:  # a process without standard error has nothing to keep quiet
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
-        sys.stderr.flush()
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            held.seek(0)
-            kept = b"".join(line for line in held if not _CHATTER.search(line))
-            if kept:
-                sys.stderr.write(kept.decode(errors="replace"))
-                sys.stderr.flush()
+        data = model if isinstance(model, bytes) else model.read_bytes()
+        if len(data) > _OF_THIS_SIZE:
+            raise ValueError(f"it has {len(data):,} bytes")
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes derive from Exception alone
+        raise DetectorError(
+            f"The network {name} could not be loaded: {error}. Reinstall amvur, or give another file."
+        ) from error
+
+
+def shipped_hashes() -> dict[str, str]:
+    """Return the sha256 of the networks that ship, as recorded when they were made."""
+    record = json.loads((files("amvur.detect") / "assets" / "networks.json").read_bytes())
+    return {name: record[name]["sha256"] for name in ("palm_detection", "hand_landmarks")}
+
+
+def shipped_network(name: str) -> Path:
+    """Return the file of "palm_detection" or "hand_landmarks", which ship with the package."""
+    return Path(str(files("amvur.detect") / "assets" / f"{name}.onnx"))

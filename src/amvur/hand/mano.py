@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -145,7 +145,8 @@ def convert_mano(source: str | Path, target: str | Path) -> None:
 
     The arrays stay under MANO's licence. Keep LEFT or RIGHT in the name.
     """
-    np.savez_compressed(target, **_read(Path(source)))
+    arrays: dict[str, Any] = dict(_read(Path(source)))
+    np.savez_compressed(target, **arrays)
 
 
 def tip_vertices(tips: Tips, side: Side) -> tuple[int, int, int, int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +31,7 @@ from amvur.inference.network_view import NetworkView
 from amvur.inference.objective import Evidence, quadratic
 from amvur.inference.outline import see_hands, see_outlines
 from amvur.inference.posterior import LaplacePosterior, square_root_covariance
-from amvur.inference.segmentation import HandLook, Segmentation, shipped_segmentation
+from amvur.inference.segmentation import HandLook, shipped_segmentation
 from amvur.inference.skin_edges import EdgeSettings
 from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
@@ -90,7 +89,7 @@ class Reconstructor:
         self.calibrations = load_calibrations()
         if self.trained is not None:
             self.calibrations = replace(self.calibrations, **self.trained.calibrations)
-        self.segmentation = None if self.trained is None else _segmentation()
+        self.segmentation = None if self.trained is None else shipped_segmentation()
 
     def __call__(
         self,
@@ -266,11 +265,6 @@ def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarr
                 )
         if not np.isfinite(detection.box_xyxy_px).all():
             raise InputError(f"A detection's box must be finite, found {detection.box_xyxy_px.tolist()}.")
-
-
-def _segmentation() -> Segmentation | None:
-    """Return what tells hands from the rest; None without mediapipe's network, where colors do."""
-    return None if find_spec("mediapipe") is None else shipped_segmentation()
 
 
 def choose_device(choice: str) -> torch.device:

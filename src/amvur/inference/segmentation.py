@@ -158,7 +158,7 @@ def shipped_segmentation() -> Segmentation:
 def load_segmentation(folder: Path, trunk: LandmarkTrunk | None = None) -> Segmentation:
     """Return the segmentation in a checkpoint folder.
 
-    Raises `ModelFileError` if it is missing or cannot be used, or without mediapipe's network.
+    Raises `ModelFileError` if it is missing or cannot be used.
     """
     settings, state, _ = load_checkpoint(folder)
     trunk = trunk or LandmarkTrunk()

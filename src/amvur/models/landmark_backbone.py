@@ -23,7 +23,7 @@ class LandmarkBackbone(nn.Module):
     """
 
     def __init__(self, tuned: bool = False) -> None:
-        """Read the network from mediapipe's wheel; raises `ModelFileError` where that fails."""
+        """Read the shipped network; raises `ModelFileError` where that fails."""
         super().__init__()
         self.trunk = LandmarkTrunk(tuned=tuned)
         self.standardize = nn.BatchNorm1d(self.trunk.width)

@@ -1,15 +1,15 @@
 """The convolutions of MediaPipe's hand-landmark network in PyTorch, frozen or tuned in their later part.
 
-The network (Apache-2.0, in mediapipe's wheel) has seen far more photographs of hands than anyone can
-render; its last convolution tells poses apart well. It is read from the TFLite file at run time, so that
-checkpoints hold only what was trained.
+The network (Apache-2.0, ships as an ONNX file) has seen far more photographs of hands than anyone can render;
+its last convolution tells poses apart well. It is read from that file at run time, so that checkpoints hold
+only what was trained.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,10 +17,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from amvur.detect.networks import shipped_network
 from amvur.errors import ModelFileError
+from amvur.reading import reading
 
-_LIMITS = {0: (None, None), 1: (0.0, None), 3: (0.0, 6.0)}
-"""TFLite's fused activations: none, ReLU, ReLU6."""
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+_LIMITS: dict[str, tuple[float | None, float | None]] = {
+    "": (None, None),
+    "Relu": (0.0, None),
+    "Clip": (0.0, 6.0),
+}
+"""What follows an operator: nothing, ReLU or ReLU6."""
 _FROZEN_STEPS = 39
 """Operators that are never tuned: they hold most of the arithmetic and a quarter of the weights, and the map
 behind them (112×14×14) is small enough to be stored, so that tuning the rest need not run them."""
@@ -34,7 +43,7 @@ class _Step:
     inputs: tuple[int, ...]
     output: int
     stride: int = 1
-    activation: int = 0
+    activation: str = ""
 
 
 class LandmarkTrunk(nn.Module):
@@ -47,12 +56,12 @@ class LandmarkTrunk(nn.Module):
     size_px = 224
 
     def __init__(self, path: Path | None = None, tuned: bool = False) -> None:
-        """Read the network from a TFLite file (None: the one in mediapipe's wheel).
+        """Read the network from an ONNX file that `amvur.detect.tflite_conversion` made (None: as shipped).
 
         Raises `ModelFileError` if the file is missing or holds operators that are not known here.
         """
         super().__init__()
-        path = path or landmark_model()
+        path = path or shipped_network("hand_landmarks")
         steps, arrays, self._start, self._end = _read(path)
         self._steps = steps
         self._neck = next(step.output for step in reversed(steps) if step.kind == "add")
@@ -134,84 +143,47 @@ def _padding(length: int, size: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def landmark_model() -> Path:
-    """Return the landmark network's file in mediapipe's wheel; raises `ModelFileError` without mediapipe."""
-    from importlib.util import find_spec
-
-    spec = find_spec("mediapipe")
-    if spec is None or spec.origin is None:
-        raise ModelFileError(
-            "This network reads its backbone from the package mediapipe==0.10.21, which is not installed. "
-            "Install it with: pip install mediapipe==0.10.21"
-        )
-    return Path(spec.origin).parent / "modules" / "hand_landmark" / "hand_landmark_full.tflite"
-
-
 def _read(path: Path) -> tuple[list[_Step], dict[str, np.ndarray], int, int]:
     """Return operators, arrays in PyTorch's layout, and the places of the input and the last map."""
-    import tflite  # type: ignore[import-untyped]
+    import onnx
 
-    try:
-        model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
-        graph = model.Subgraphs(0)
+    with reading(path, "the hand-landmark network", "Reinstall amvur.", ModelFileError):
+        model: ModelProto = onnx.load_model_from_string(path.read_bytes())
+        halves = {
+            w.name.removesuffix("_half"): onnx.numpy_helper.to_array(w) for w in model.graph.initializer
+        }
         steps: list[_Step] = []
-        arrays: dict[str, np.ndarray] = {}
-        source: dict[int, int] = {}
-        for index in range(graph.OperatorsLength()):
-            operator = graph.Operators(index)
-            code = model.OperatorCodes(operator.OpcodeIndex())
-            kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-            inputs, output = [int(i) for i in operator.InputsAsNumpy()], int(operator.Outputs(0))
-            if kind == tflite.BuiltinOperator.DEQUANTIZE:
-                source[output] = inputs[0]
-            elif kind == tflite.BuiltinOperator.MEAN:
-                return steps, arrays, int(graph.Inputs(0)), inputs[0]
-            else:
-                step, weights = _step(model, graph, operator, kind, source)
-                steps.append(step)
-                arrays |= weights
-    except OSError as error:
-        raise ModelFileError(
-            f"The backbone {path} cannot be read: {error}. Reinstall it with: "
-            "pip install --force-reinstall mediapipe==0.10.21"
-        ) from error
-    raise ModelFileError(f"{path} is another network: no pooling found. Install mediapipe==0.10.21.")
+        activations: dict[int, str] = {}
+        start = -1
+        for node in model.graph.node:
+            if node.op_type == "Transpose" and start < 0:
+                start = _place(node.output[0])
+            elif node.op_type in ("Conv", "Add"):
+                steps.append(_step(node))
+            elif node.op_type in _LIMITS:
+                activations[_place(node.output[0])] = node.op_type
+            elif node.op_type == "GlobalAveragePool":
+                steps = [replace(s, activation=activations.get(s.output, "")) for s in steps]
+                arrays = {
+                    name: halves[name].astype(np.float32)
+                    for step in steps
+                    for name in (f"weight_{step.output}", f"bias_{step.output}")
+                    if step.kind != "add"
+                }
+                return steps, arrays, start, _place(node.input[0])
+        raise ValueError("it has no pooling")
 
 
-def _step(
-    model: Any, graph: Any, operator: Any, kind: int, source: dict[int, int]
-) -> tuple[_Step, dict[str, np.ndarray]]:
-    """Translate one operator; its weights are float16 behind a DEQUANTIZE or float32."""
-    import tflite
-
-    inputs, output = tuple(int(i) for i in operator.InputsAsNumpy()), int(operator.Outputs(0))
-    table = operator.BuiltinOptions()
-    names = {
-        tflite.BuiltinOperator.ADD: ("add", tflite.AddOptions),
-        tflite.BuiltinOperator.CONV_2D: ("conv", tflite.Conv2DOptions),
-        tflite.BuiltinOperator.DEPTHWISE_CONV_2D: ("depthwise", tflite.DepthwiseConv2DOptions),
-    }
-    if kind not in names:
-        raise ModelFileError(f"The backbone has an operator that is not known here ({kind}).")
-    name, kind_of_options = names[kind]
-    options = kind_of_options()
-    options.Init(table.Bytes, table.Pos)
-    activation = options.FusedActivationFunction()
-    if name == "add":
-        return _Step(name, inputs, output, 1, activation), {}
-    weight = _array(model, graph, source.get(inputs[1], inputs[1]))
-    bias = _array(model, graph, source.get(inputs[2], inputs[2]))
-    layout = (0, 3, 1, 2) if name == "conv" else (3, 0, 1, 2)
-    weight = np.ascontiguousarray(weight.transpose(layout))
-    arrays = {f"weight_{output}": weight, f"bias_{output}": bias}
-    return _Step(name, inputs[:1], output, options.StrideH(), activation), arrays
+def _step(node: NodeProto) -> _Step:
+    """Translate one operator."""
+    inputs = tuple(_place(name) for name in node.input if name.startswith("map_"))
+    if node.op_type == "Add":
+        return _Step("add", inputs, _place(node.output[0]))
+    numbers = {a.name: (a.i, list(a.ints)) for a in node.attribute}
+    kind = "depthwise" if numbers["group"][0] > 1 else "conv"
+    return _Step(kind, inputs, _place(node.output[0]), numbers["strides"][1][0])
 
 
-def _array(model: Any, graph: Any, index: int) -> np.ndarray:
-    import tflite
-
-    tensor = graph.Tensors(index)
-    kind = {tflite.TensorType.FLOAT16: np.float16, tflite.TensorType.FLOAT32: np.float32}[tensor.Type()]
-    raw = model.Buffers(tensor.Buffer()).DataAsNumpy()
-    values: np.ndarray = raw.view(kind).reshape(tensor.ShapeAsNumpy()).astype(np.float32)
-    return values
+def _place(name: str) -> int:
+    """Return the number in a map's name."""
+    return int(name.rsplit("_", 1)[1])

@@ -123,7 +123,7 @@ def _pixels(data: bytes, mode: str) -> np.ndarray:
         return np.array(image.convert(mode))
 
 
-def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+def _npz_bytes(arrays: Mapping[str, Any]) -> bytes:
     """Return arrays as a compressed .npz (its members carry no time of day, so it is reproducible)."""
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
