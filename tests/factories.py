@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from amvur.hand.joints import BONE_JOINTS, BONE_NAMES, BONE_PARENTS, JOINT_BONES, JOINT_PARENTS, TIP_JOINTS
-from amvur.hand.model import HandModelArrays
+from amvur.hand.model_arrays import HandModelArrays
 from amvur.structures import Camera, HandParameters, HandReconstruction, HandSamples, Side, Skeleton
 
 _DIRECTIONS_DEG = (-50, -12, 0, 11, 24)  # thumb to little, from the hand's long axis

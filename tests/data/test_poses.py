@@ -20,7 +20,8 @@ from amvur.data.synthetic.penetration import (
 from amvur.data.synthetic.pose_library import LIBRARY, library_angles
 from amvur.data.synthetic.poses import ALLOWED_DEPTH_M, KIND_WEIGHTS, PoseKind, draw_hands
 from amvur.hand.anatomy import anatomical_axes, anatomical_limits, rest_angles
-from amvur.hand.model import HandModel, HandModelArrays, mirror_arrays
+from amvur.hand.model import HandModel
+from amvur.hand.model_arrays import HandModelArrays, mirror_arrays
 from amvur.hand.open_hand import load_open_hand
 from amvur.hand.poses import FINGERS, POSES
 from amvur.hand.prior import make_prior

@@ -31,7 +31,8 @@ from amvur.hand.mano import (
     load_mano_pca,
     tip_vertices,
 )
-from amvur.hand.model import HandModel, mirror_arrays
+from amvur.hand.model import HandModel
+from amvur.hand.model_arrays import mirror_arrays
 
 SEEDS = st.integers(0, 2**32 - 1)
 

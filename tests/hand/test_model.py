@@ -12,7 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.joints import BONE_JOINTS, BONE_PARENTS, JOINT_PARENTS, TIP_JOINTS
-from amvur.hand.model import HandModel, mirror_arrays
+from amvur.hand.model import HandModel
+from amvur.hand.model_arrays import mirror_arrays
 from amvur.hand.open_hand import load_open_hand
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -9,7 +9,8 @@ from amvur.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from amvur.hand.model import HandModel
 from amvur.hand.open_hand import load_open_hand
 from amvur.hand.poses import POSES, hand_pose_from_angles, named_pose
-from amvur.hand.prior import PriorSettings, make_prior
+from amvur.hand.prior import make_prior
+from amvur.hand.prior_arrays import PriorSettings
 
 TOLERANCE_DEG = 2.5
 

@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 from amvur.geometry.procrustes import align_similarity
 from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.landmarks import HandState, LandmarkChain, landmarks, make_chain
-from amvur.hand.model import HandModel, HandModelArrays
+from amvur.hand.model import HandModel
+from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.open_hand import load_open_hand
 from amvur.hand.prior import HandPrior, make_prior
 from amvur.inference.objective import Evidence

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from amvur.hand.anatomy import palm_normal
 from amvur.hand.joints import BONE_JOINTS
-from amvur.hand.model import HandModelArrays
+from amvur.hand.model_arrays import HandModelArrays
 
 _RING = 12
 # Radius over the ring's mean radius, set on exact depths: bent knuckles are wider than their rings at rest,

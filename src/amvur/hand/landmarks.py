@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from amvur.hand.joints import BONE_JOINTS, JOINT_BONES
-from amvur.hand.model import HandModel, bone_levels
+from amvur.hand.model import HandModel
+from amvur.hand.model_arrays import bone_levels
 
 N_BONES, N_BETAS = 16, 10
 N_PARAMETERS = 3 * N_BONES + N_BETAS + 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from amvur.errors import ModelFileError
 from amvur.hand.mano import FREIHAND_MANO, ManoSettings, load_mano
-from amvur.hand.model import HandModelArrays, mirror_arrays
+from amvur.hand.model_arrays import HandModelArrays, mirror_arrays
 from amvur.hand.open_hand import VERSIONS, load_open_hand
 from amvur.structures import Side
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from amvur.errors import ModelFileError
 from amvur.hand.anatomy import anatomical_axes, anatomical_limits, palm_normal, rest_angles
 from amvur.hand.joints import BONE_JOINTS, BONE_PARENTS, TIP_JOINTS
-from amvur.hand.model import HandModelArrays
+from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.safe_pickle import MANO_ALLOWED, load_pickle
 from amvur.structures import Side
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 
 from amvur.errors import ModelFileError
-from amvur.hand.model import HandModelArrays, mirror_arrays
+from amvur.hand.model_arrays import HandModelArrays, mirror_arrays
 from amvur.structures import Side
 
 VERSIONS = {"open": "open_hand_v4.npz", "open-v1": "open_hand_v1.npz"}

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from amvur.errors import AmvurError, InputError, ModelFileError
-from amvur.hand.model import HandModelArrays
+from amvur.hand.model_arrays import HandModelArrays
 from amvur.inference.calibration import Calibration, calibration_from
 from amvur.inference.network_view import FusionSettings, JointNetwork, NetworkView, look
 from amvur.pretrained import REMEDY, default_checkpoint, load_network

@@ -13,7 +13,8 @@ from torch import Tensor
 from amvur.data.synthetic.penetration import make_contact_model, relax
 from amvur.data.synthetic.pose_library import LIBRARY, library_angles
 from amvur.hand.model import HandModel
-from amvur.hand.prior import FLEXION, HandPrior, make_prior
+from amvur.hand.prior import HandPrior, make_prior
+from amvur.hand.prior_arrays import FLEXION
 
 
 class PoseKind(IntEnum):
