@@ -26,6 +26,7 @@ from scipy.stats import spearmanr
 from amvur import Reconstructor, load_image
 from amvur.data.synthetic.penetration import make_contact_model, penetration_depth_mm
 from amvur.geometry.procrustes import align_similarity
+from amvur.hand.model import HandModel
 
 RADIUS_90 = 2.5003  # of a 3D isotropic normal distribution, in standard deviations of an axis
 
@@ -54,7 +55,8 @@ def score_amvur(
     reconstructor: Reconstructor, folder: Path, samples: list[dict], box_only: bool
 ) -> dict[str, float]:
     errors, offsets, pixels, stated, depth, missed, sides, seconds = [], [], [], [], [], 0, 0, []
-    contacts = make_contact_model(reconstructor.model)
+    model = HandModel(reconstructor.arrays, torch.float64)
+    contacts = make_contact_model(model)
     for sample in samples:
         image = load_image(folder / sample["image"]).pixels
         started = time.perf_counter()
@@ -71,8 +73,8 @@ def score_amvur(
         offsets.append(apart @ _palm_axes(truth))
         pixels.append(np.linalg.norm(hand.joints_2d - np.array(sample["joints_2d"]), axis=-1))
         stated.append(1000 * hand.joints_std)
-        mesh = hand.posterior.mesh().vertices
-        depth.append(float(penetration_depth_mm(mesh, reconstructor.model, contacts)[0]))
+        mesh = torch.from_numpy(hand.posterior.mesh().vertices)
+        depth.append(float(penetration_depth_mm(mesh, model, contacts)[0]))
     error, std = np.stack(errors), np.stack(stated)
     return {
         "photos": len(samples),

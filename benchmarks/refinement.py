@@ -25,16 +25,17 @@ from amvur.data.synthetic.generator import SyntheticHands
 from amvur.data.synthetic.penetration import ContactModel, make_contact_model, penetration_depth_mm
 from amvur.detect.given import GivenBoxes
 from amvur.geometry.procrustes import align_similarity
+from amvur.hand.model import HandModel
 from amvur.inference.assemble import FittedHand
 from amvur.inference.camera import make_camera
-from amvur.inference.evidence import lies_on, merge_runs
+from amvur.inference.estimator.observation import lies_on, merge_passes
 from amvur.inference.reconstructor import Reconstructor
 from amvur.structures import HandDetection
 
 SIZE_PX = 256
 NAMES = ("joints_mm", "vertices_mm", "vertices_percent_of_size", "penetration_mm", "fit_ms")
 PLACE, DEPTH = NAMES.index("vertices_percent_of_size"), NAMES.index("penetration_mm")
-WAYS = ("landmarks", "solid", "outline")
+WAYS = ("solid", "outline")
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Scores:
     def summary(self) -> dict[str, object]:
         """Means (the time: the median), and how many hands lie better in the picture by their outlines."""
         rows = {way: np.array(found) for way, found in self.rows.items()}
-        result: dict[str, object] = {"hands": len(rows["landmarks"])}
+        result: dict[str, object] = {"hands": len(rows["solid"])}
         for way, found in rows.items():
             means = [*found[:, :-1].mean(0), np.median(found[:, -1])]
             result[way] = {name: round(float(x), 2) for name, x in zip(NAMES, means, strict=True)}
@@ -65,7 +66,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     reconstructor, boxes = Reconstructor(checkpoint=args.checkpoint), GivenBoxes()
-    contacts = make_contact_model(reconstructor.model)
+    model = HandModel(reconstructor.arrays, torch.float64)
+    contacts = make_contact_model(model)
     scores = {"detector": Scores(), "box": Scores()}
     for pictures in SyntheticHands(args.seed, size_px=SIZE_PX).batches(count=args.count, batch_size=16):
         for i in range(len(pictures)):
@@ -82,7 +84,7 @@ def main() -> None:
                 ("box", boxes.detect(image, boxes=box[None], side=side)),
             ):
                 for detection in detections:
-                    compare(reconstructor, image, detection, truth, scores[name], contacts)
+                    compare(reconstructor, image, detection, truth, scores[name], model, contacts)
     print(json.dumps({**machine(), **{name: s.summary() for name, s in scores.items()}}, indent=1))
 
 
@@ -92,28 +94,25 @@ def compare(
     detection: HandDetection,
     truth: list[torch.Tensor],
     scores: Scores,
+    model: HandModel,
     contacts: ContactModel,
 ) -> None:
     """Fit one hand in all `WAYS`."""
-    camera = make_camera(SIZE_PX, SIZE_PX, hand_sizes_px=[merge_runs(detection).size_px])
+    camera = make_camera(SIZE_PX, SIZE_PX, hand_sizes_px=[merge_passes(detection).size_px])
     views = reconstructor.trained.look(image, [detection])
-    solid = reconstructor.solid_prior
-    for way, prior, picture in zip(
-        WAYS, (reconstructor.prior, solid, solid), (None, None, image), strict=True
-    ):
-        reconstructor.solid_prior = prior
+    for way, picture in zip(WAYS, (None, image), strict=True):
         started = time.perf_counter()
         (hand,) = reconstructor.fit([detection], camera, SIZE_PX, views, picture)
         spent = 1000 * (time.perf_counter() - started)
-        vertices = hand.posterior.mesh().vertices
-        depth = float(penetration_depth_mm(vertices, reconstructor.model, contacts)[0])
+        vertices = torch.from_numpy(hand.posterior.mesh().vertices)
+        depth = float(penetration_depth_mm(vertices, model, contacts)[0])
         scores.rows[way].append([*errors_of(hand, camera.intrinsics, truth), depth, spent])
 
 
 def errors_of(hand: FittedHand, intrinsics: np.ndarray, truth: list[torch.Tensor]) -> list[float]:
     """Return the first three of `NAMES`."""
-    mesh, flip = hand.posterior.mesh(), torch.as_tensor(hand.flip)
-    joints, vertices = mesh.joints[0].double() * flip, mesh.vertices[0].double() * flip
+    mesh = hand.posterior.mesh()
+    joints, vertices = (torch.as_tensor(x[0] * hand.flip) for x in (mesh.joints, mesh.vertices))
     aligned = [
         1000 * float((align_similarity(x, y) - y).norm(dim=-1).mean())
         for x, y in ((joints, truth[0]), (vertices, truth[1]))

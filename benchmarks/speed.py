@@ -22,7 +22,7 @@ from amvur.cli.options import Reconstruct
 from amvur.cli.reconstruct import run_reconstruct
 from amvur.hand.model import HandModel
 from amvur.inference.camera import make_camera
-from amvur.inference.evidence import merge_runs
+from amvur.inference.estimator.observation import merge_passes
 from amvur.inference.texture import sample_vertex_colors
 from amvur.render import rasterize
 
@@ -37,7 +37,7 @@ def main() -> None:
     height, width = image.shape[:2]
     reconstructor = Reconstructor()
     detections = reconstructor.detector.detect(image)
-    camera = make_camera(width, height, hand_sizes_px=[merge_runs(d).size_px for d in detections])
+    camera = make_camera(width, height, hand_sizes_px=[merge_passes(d).size_px for d in detections])
     hand = reconstructor(image)[0]
     vertices, faces = torch.as_tensor(hand.vertices)[None], torch.as_tensor(hand.faces)
     # The camera of the square crop of the hand, at the 224 px that networks see.
@@ -45,7 +45,7 @@ def main() -> None:
     scale = 224 / (np.ptp(hand.joints_2d, axis=0).max() + 80)
     crop = np.array([[scale, 0, -scale * x0], [0, scale, -scale * y0], [0, 0, 1]])
     intrinsics = torch.as_tensor(crop @ camera.intrinsics).float()[None]
-    model = HandModel(reconstructor.model.arrays)
+    model = HandModel(reconstructor.arrays)
     pose = (torch.zeros(1, 3), torch.zeros(1, 45), torch.zeros(1, 10))
     one, alone = (
         median_ms(lambda picture=picture: reconstructor.fit(detections[:1], camera, width, None, picture), n)

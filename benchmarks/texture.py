@@ -35,7 +35,7 @@ from timing import machine, median_ms
 
 from amvur.data.synthetic.benchmark_set import OCCLUSION_EDGES
 from amvur.image import find_images, load_image
-from amvur.inference.posterior import STD_SAMPLES, projected_std
+from amvur.inference.estimator.posterior import STD_SAMPLES, projected_std
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.regressed_texture import Texture, default_texture
 from amvur.inference.texture import sample_vertex_colors
@@ -138,8 +138,7 @@ def hands_in(paths: list[Path], every: int = 1) -> Iterable[tuple[Path, Case]]:
         image = load_image(path).pixels
         for hand in reconstruct(image)[:1]:
             camera = hand.camera.intrinsics
-            drawn = torch.from_numpy(hand.sample(STD_SAMPLES).vertices)
-            std_px = projected_std(drawn, torch.as_tensor(camera))
+            std_px = projected_std(hand.sample(STD_SAMPLES).vertices, camera)
             yield path, Case(image, hand.vertices, hand.faces, camera, hand.side == "left", std_px)
 
 

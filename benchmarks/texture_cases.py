@@ -19,7 +19,7 @@ from amvur.data.synthetic.benchmark_set import BenchmarkSet
 from amvur.geometry.cameras import project
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference.posterior import projected_std
+from amvur.inference.estimator.posterior import projected_std
 from amvur.inference.regressed_texture import Texture, load_regressor, pixel_equations
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, look_at_hand, skin_raster, vertex_evidence
@@ -123,7 +123,7 @@ class SyntheticCases:
         """Return how far such errors move each vertex, from draws of their own: what a fit would state."""
         generator = torch.Generator().manual_seed(seed)
         drawn = [self._wrong(row, model, generator) for _ in range(SPREAD_DRAWS)]
-        return projected_std(torch.cat(drawn), row["intrinsics"][0])
+        return projected_std(torch.cat(drawn).numpy(), row["intrinsics"][0].numpy())
 
 
 SPREAD_DRAWS = 16

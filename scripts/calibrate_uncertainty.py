@@ -39,9 +39,9 @@ from amvur.geometry.procrustes import align_similarity
 from amvur.inference.assemble import UNSURE_STD_M
 from amvur.inference.calibration import FEATURES, Calibration
 from amvur.inference.camera import make_camera
-from amvur.inference.evidence import lies_on, merge_runs
+from amvur.inference.estimator.observation import lies_on, merge_passes
+from amvur.inference.estimator.posterior import STD_SAMPLES, aligned_std
 from amvur.inference.network_view import FusionSettings, NetworkView
-from amvur.inference.posterior import STD_SAMPLES, aligned_std, draw_meshes
 from amvur.inference.reconstructor import Reconstructor
 from amvur.structures import HandDetection, RgbImage, Side
 
@@ -204,7 +204,7 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
     """
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     for case in cases:
-        sizes = [merge_runs(case.detection).size_px]
+        sizes = [merge_passes(case.detection).size_px]
         height, width = case.image.shape[:2]
         camera = make_camera(width, height, hand_sizes_px=sizes)
         # simple renders show outlines more clearly than photographs do: alone, they are not to show them
@@ -213,9 +213,9 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
         mesh = hand.posterior.mesh()
         stds = []
         for inflation in np.exp(LOG_INFLATIONS):
-            drawn = draw_meshes(hand.inflated(inflation), STD_SAMPLES, seed=0)
+            drawn = hand.inflated(inflation).draw(STD_SAMPLES)
             stds.append(torch.as_tensor(aligned_std(drawn.joints, mesh.joints[0])).double())
-        joints = mesh.joints[0].double() * torch.as_tensor(hand.flip)
+        joints = torch.as_tensor(mesh.joints[0] * hand.flip)
         error = (align_similarity(joints, case.joints) - case.joints).norm(dim=-1)
         rows.append((error, torch.as_tensor(hand.features), torch.stack(stds, -1)))
     errors, features, tables = (torch.stack(column) for column in zip(*rows, strict=True))

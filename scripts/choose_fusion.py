@@ -26,7 +26,7 @@ from calibrate_uncertainty import Case, detections_of, fusion_with, synthetic_ca
 from amvur import load_image
 from amvur.geometry.procrustes import align_similarity
 from amvur.inference.camera import make_camera
-from amvur.inference.evidence import merge_runs
+from amvur.inference.estimator.observation import merge_passes
 from amvur.inference.network_view import FusionSettings
 from amvur.inference.reconstructor import Reconstructor
 
@@ -80,13 +80,13 @@ def errors_mm(
         reconstructor.trained = replace(reconstructor.trained, fusion=fusion)
     errors = np.zeros(len(cases))
     for i, case in enumerate(cases):
-        sizes = [merge_runs(case.detection).size_px]
+        sizes = [merge_passes(case.detection).size_px]
         height, width = case.image.shape[:2]
         camera = make_camera(width, height, hand_sizes_px=sizes)
         view = None if fusion is None else case.view
         (hand,) = reconstructor.fit([case.detection], camera, width, [view], case.image)
         mesh = hand.posterior.mesh()
-        joints = mesh.joints[0].double() * torch.as_tensor(hand.flip)
+        joints = torch.as_tensor(mesh.joints[0] * hand.flip)
         errors[i] = (align_similarity(joints, case.joints) - case.joints).norm(dim=-1).mean()
     chosen = [errors[1::2], errors[::2]] if cases[0].labelled else [errors]
     return [round(1000 * float(part.mean()), 3) for part in chosen]

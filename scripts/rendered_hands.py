@@ -17,11 +17,10 @@ from skin import SkinPattern, make_pattern, paint
 
 from amvur.detect.mediapipe_hands import MediaPipeDetector
 from amvur.geometry.rotations import axis_angle_to_matrix
-from amvur.hand.landmarks import HandState
 from amvur.hand.model import HandMesh, HandModel
 from amvur.hand.open_hand import load_open_hand
 from amvur.hand.prior import HandPrior, make_prior
-from amvur.inference.evidence import lies_on
+from amvur.inference.estimator.observation import lies_on
 from amvur.render import Lighting, render_hand
 from amvur.structures import HandDetection
 
@@ -35,7 +34,6 @@ class RenderedHand:
     seed: int
     image: np.ndarray  # (SIZE_PX, SIZE_PX, 3) uint8
     intrinsics: np.ndarray  # (3, 3)
-    state: HandState  # batch of 1
     mesh: HandMesh  # batch of 1
     angles: np.ndarray  # (45,) anatomical, rad
 
@@ -94,10 +92,9 @@ def render_random_hand(model: HandModel, prior: HandPrior, pattern: SkinPattern,
     intrinsics = np.array([[focal, 0, SIZE_PX / 2], [0, focal, SIZE_PX / 2], [0, 0, 1.0]])
     mesh = model.from_matrices(rotations, betas, torch.zeros(1, 3).double())
     transl = _place(mesh.joints[0].numpy(), focal, rng)
-    state = HandState(rotations, betas, torch.as_tensor(transl)[None])
-    mesh = model.from_matrices(rotations, betas, state.transl)
+    mesh = model.from_matrices(rotations, betas, torch.as_tensor(transl)[None])
     image = _picture(model, pattern, mesh, intrinsics, rng)
-    return RenderedHand(seed, image, intrinsics, state, mesh, angles[0].numpy())
+    return RenderedHand(seed, image, intrinsics, mesh, angles[0].numpy())
 
 
 def _random_rotation_vector(rng: np.random.Generator) -> np.ndarray:

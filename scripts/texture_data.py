@@ -14,7 +14,7 @@ from torch import Tensor
 
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference.posterior import projected_std
+from amvur.inference.estimator.posterior import projected_std
 from amvur.inference.vertex_evidence import HandView, look_at_hand, vertex_evidence
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.texture import VertexEvidence
@@ -64,7 +64,10 @@ def spread_px(
     drawn = [with_errors(parameters, generator, share) for _ in range(draws)]
     meshes = torch.stack([hand(*(found[n] for n in NAMES[2:])).vertices for found in drawn])
     return torch.stack(
-        [torch.from_numpy(projected_std(meshes[:, i], k)) for i, k in enumerate(parameters["intrinsics"])]
+        [
+            torch.from_numpy(projected_std(meshes[:, i].numpy(), k.numpy()))
+            for i, k in enumerate(parameters["intrinsics"])
+        ]
     )
 
 

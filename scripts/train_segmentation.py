@@ -32,8 +32,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from amvur.checkpoint import save_checkpoint
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference.outline import inside_image
-from amvur.inference.segmentation import LEAST_STD_PX, NEAR_PX, outline_hints
+from amvur.inference.silhouette.finder import inside_image
+from amvur.inference.silhouette.segmentation import LEAST_STD_PX, NEAR_PX, outline_hints
 from amvur.inference.vertex_evidence import look_at_hand, skin_raster
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.segmentation import HandSegmenter, SegmentationConfig

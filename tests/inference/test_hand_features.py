@@ -15,7 +15,7 @@ from amvur.inference.evidence import collect_evidence
 from amvur.inference.fit import FitResult
 from amvur.inference.network_evidence import add_network
 from amvur.inference.network_view import NetworkView
-from amvur.inference.segmentation import HandPixels
+from amvur.inference.silhouette.segmentation import HandPixels
 
 JOINTS = true_mesh()[1]
 

@@ -10,7 +10,7 @@ from truth import INTRINSICS
 from amvur.detect.convention import load_convention
 from amvur.inference.evidence import collect_evidence
 from amvur.inference.hidden_landmarks import doubt_guesses, shown_shares
-from amvur.inference.segmentation import HandLook, HandPixels
+from amvur.inference.silhouette.segmentation import HandLook, HandPixels
 
 
 def seen(view, hidden):

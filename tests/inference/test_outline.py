@@ -16,7 +16,7 @@ from amvur.hand.surface import surface_points
 from amvur.inference.objective import outline_quadratic, quadratic
 from amvur.inference.outline import OutlineEvidence
 from amvur.inference.reconstructor import Reconstructor
-from amvur.inference.segmentation import shipped_segmentation
+from amvur.inference.silhouette.segmentation import shipped_segmentation
 from amvur.render import rasterize
 from amvur.structures import Camera
 

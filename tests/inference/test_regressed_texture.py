@@ -22,7 +22,7 @@ from amvur.inference.regressed_texture import (
     pixel_equations,
     settle,
 )
-from amvur.inference.segmentation import HandLook, shipped_segmentation
+from amvur.inference.silhouette.segmentation import HandLook, shipped_segmentation
 from amvur.inference.texture import SKIN_COLOR
 from amvur.inference.texturing import make_texturing
 from amvur.inference.vertex_evidence import feature_width, look_at_hand, vertex_evidence

@@ -12,7 +12,7 @@ from amvur.checkpoint import save_checkpoint
 from amvur.errors import ModelFileError
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference.segmentation import (
+from amvur.inference.silhouette.segmentation import (
     LEAST_STD_PX,
     NEAR_PX,
     HandPixels,
@@ -160,7 +160,7 @@ def test_weights_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
         load_segmentation(tmp_path / "later")
     with pytest.raises(ModelFileError, match="nothing"):
         load_segmentation(tmp_path / "nothing")
-    monkeypatch.setattr("amvur.inference.segmentation.shipped", lambda name: None)
+    monkeypatch.setattr("amvur.inference.silhouette.segmentation.shipped", lambda name: None)
     with pytest.raises(ModelFileError, match="Reinstall"):
         shipped_segmentation.__wrapped__()
 

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.outline import parts_of
-from amvur.inference.segmentation import shipped_segmentation
+from amvur.inference.silhouette.segmentation import shipped_segmentation
 from amvur.inference.skin_edges import EdgeSettings, _locate, _without_thickness, find_edges
 from amvur.inference.vertex_evidence import look_at_hand
 from amvur.render import rasterize

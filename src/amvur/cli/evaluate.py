@@ -126,8 +126,8 @@ def _load_reconstruction(options: Evaluate) -> Subject:
         identity["network"] = identity_of(config)
         identity |= {name: config.get(name) for name in ("fusion", "calibration")}
         identity["segmentation"] = None if segmentation is None else identity_of(read_config(segmentation))
-    identity["hand_model_sha256"] = reconstruct.model.arrays.sha256
-    return ReconstructionSubject(reconstruct, identity, len(reconstruct.model.v_template))
+    identity["hand_model_sha256"] = reconstruct.arrays.sha256
+    return ReconstructionSubject(reconstruct, identity, len(reconstruct.arrays.v_template))
 
 
 def _checkpoint_of(options: Evaluate) -> Path:

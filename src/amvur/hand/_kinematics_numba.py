@@ -1,12 +1,17 @@
-"""The inner loop of `amvur.hand.kinematics`: points on bones and their derivatives, bones of no weight skipped."""
+"""The inner loops of `amvur.hand.kinematics`: a chain of bones, and points on them with their derivatives."""
 
 from __future__ import annotations
+
+from typing import no_type_check
 
 import numpy as np
 from numba import njit
 
+# `no_type_check` also keeps the tests' shape checker from wrapping what numba compiles.
 
-@njit(cache=True)
+
+@njit(cache=True, nogil=True)
+@no_type_check
 def chain(
     local: np.ndarray,
     pivots: np.ndarray,
@@ -18,8 +23,8 @@ def chain(
 ) -> None:
     """Fill rotations (B,16,3,3), origins (B,16,3) and what betas do to these (B,16,3,10) from wrist to tips.
 
-    `local` are the bones' own turns, `pivots` (B,16,3) and `pivot_dirs` (16,3,10) where they turn at rest; the
-    last two arrays come with the root's origin filled in. A parent comes before its children.
+    `local` are the bones' own turns, `pivots` (B,16,3) and `pivot_dirs` (16,3,10) where they turn at rest;
+    `origin` comes with the root's filled in. A parent comes before its children.
     """
     for b in range(len(local)):
         rotation[b, 0] = local[b, 0]
@@ -41,7 +46,8 @@ def chain(
                     rotation[b, bone, i, j] = total
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
+@no_type_check
 def overlaps(
     centers: np.ndarray, radii: np.ndarray, pairs: np.ndarray, least: float, found: np.ndarray
 ) -> None:
@@ -61,8 +67,9 @@ def overlaps(
                 found[b, k] = reach - np.sqrt(squared)
 
 
-@njit(cache=True)
-def derivatives(
+@njit(cache=True, nogil=True)
+@no_type_check
+def derivatives(  # noqa: C901 (loops that a compiler wants in one piece)
     rest: np.ndarray,
     rest_dirs: np.ndarray,
     weights: np.ndarray,

@@ -1,4 +1,4 @@
-"""The prior over pose of a hand (`amvur.hand.prior_arrays`) as tensors, for training and for drawing poses."""
+"""The prior over pose (`amvur.hand.prior_arrays`) as tensors, for training and for drawing poses."""
 
 from __future__ import annotations
 

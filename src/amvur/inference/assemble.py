@@ -6,27 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Float64
 
-from amvur.geometry.cameras import project
-from amvur.geometry.rotations import matrix_to_axis_angle
 from amvur.hand.joints import BONE_JOINTS, BONE_NAMES
-from amvur.hand.landmarks import TRANSL
-from amvur.hand.model import HandMesh, HandModel
+from amvur.hand.kinematics import TRANSL, axis_angles
+from amvur.hand.model_arrays import HandModelArrays
+from amvur.hand.posing import PosedHands
 from amvur.inference.calibration import Calibration
 from amvur.inference.camera import ASSUMED_CENTER_STD, ASSUMED_LOG_FOCAL_STD
-from amvur.inference.posterior import (
+from amvur.inference.estimator.posterior import (
     STD_SAMPLES,
     LaplacePosterior,
     aligned_std,
-    draw_meshes,
     projected_std,
     square_root_covariance,
 )
+from amvur.inference.estimator.projection import project
 from amvur.inference.regressed_texture import Texture
-from amvur.inference.segmentation import HandLook
+from amvur.inference.silhouette.segmentation import HandLook
 from amvur.structures import (
     Camera,
     HandDetection,
@@ -52,22 +49,22 @@ _MIRROR = np.array([-1.0, 1.0, 1.0])
 class FittedHand:
     """One optimum with its inflated posterior, still a right hand, and what the inflation came from.
 
-    `curvature` and `prior_curvature` are those of `FitResult`; `by_network` tells whether a network was part
+    `curvature` and `prior_curvature` are those of `Estimate`; `by_network` tells whether a network was part
     of the evidence; `look` is what the fit saw of the hand at last.
     """
 
     detection: HandDetection
     posterior: LaplacePosterior
     features: Float[np.ndarray, "7"]
-    curvature: Float[Tensor, "61 61"]
-    prior_curvature: Float[Tensor, "61 61"]
+    curvature: Float64[np.ndarray, "61 61"]
+    prior_curvature: Float64[np.ndarray, "61 61"]
     by_network: bool = False
     look: HandLook | None = None
 
     def inflated(self, inflation: float) -> LaplacePosterior:
         """Return the posterior with another factor on the evidence's standard deviations."""
         factor = square_root_covariance(
-            self.curvature[None], self.prior_curvature[None], self.curvature.new_tensor([inflation])
+            self.curvature[None], self.prior_curvature[None], np.array([inflation])
         )
         return replace(self.posterior, factor=factor[0])
 
@@ -92,16 +89,14 @@ def assemble(
 ) -> HandReconstruction:
     """Build the reconstruction of one fitted hand in the displayed image's camera."""
     posterior, flip = fitted.posterior, fitted.flip
-    model, mesh = posterior.model, posterior.mesh()
-    drawn = draw_meshes(posterior, STD_SAMPLES, seed=0)
-    joints_std, vertices_std = _standard_deviations(drawn, mesh, model, calibration)
-    vertices = (mesh.vertices[0].double().cpu().numpy() * flip).astype(np.float32)
-    joints = (mesh.joints[0].double().cpu().numpy() * flip).astype(np.float32)
-    faces = model.faces.cpu().numpy()
-    faces = faces[:, ::-1].copy() if posterior.side == "left" else faces
-    joints_2d = project(torch.as_tensor(joints).double(), torch.as_tensor(camera.intrinsics))
+    arrays, mesh, drawn = posterior.pose.arrays, posterior.mesh(), posterior.draw(STD_SAMPLES)
+    joints_std, vertices_std = _standard_deviations(drawn, mesh, arrays, calibration)
+    vertices = (mesh.vertices[0] * flip).astype(np.float32)
+    joints = (mesh.joints[0] * flip).astype(np.float32)
+    faces = arrays.faces[:, ::-1].copy() if posterior.side == "left" else arrays.faces
+    joints_2d = project(joints.astype(np.float64), np.asarray(camera.intrinsics, dtype=np.float64))
     # drawn hands are right ones; the picture's mirror image spreads alike
-    std_px = projected_std(drawn.vertices, torch.as_tensor(camera.intrinsics))
+    std_px = projected_std(drawn.vertices, camera.intrinsics)
     texture, uv_texture = texturing(
         image, vertices, faces, camera.intrinsics, posterior.side == "left", std_px, fitted.look
     )
@@ -114,13 +109,13 @@ def assemble(
         vertices=vertices,
         faces=faces,
         joints=joints,
-        joints_2d=joints_2d.numpy().astype(np.float32),
+        joints_2d=joints_2d.astype(np.float32),
         vertex_colors=texture.colors,
         visible=texture.shown,
         vertices_std=vertices_std,
         joints_std=joints_std,
         parameters=_parameters(fitted, camera),
-        skeleton=_skeleton(mesh, model, flip),
+        skeleton=_skeleton(mesh, arrays, flip),
         posterior=posterior,
         warnings=_warnings(fitted, joints_std),
         vertex_colors_std=texture.std,
@@ -148,14 +143,13 @@ def _warnings(fitted: FittedHand, joints_std: Float[np.ndarray, "21"]) -> tuple[
 
 
 def _standard_deviations(
-    drawn: HandMesh, mesh: HandMesh, model: HandModel, calibration: Calibration
+    drawn: PosedHands, mesh: PosedHands, arrays: HandModelArrays, calibration: Calibration
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the stated standard deviations (m) of joints and vertices after alignment."""
     floor = calibration.floor_m
     joints = np.hypot(aligned_std(drawn.joints, mesh.joints[0]), floor)
     # A vertex inherits the floor of the joints about which its bones turn.
-    weights = model.lbs_weights.double().cpu().numpy()
-    vertex_floor = weights @ floor[list(BONE_JOINTS)]
+    vertex_floor = arrays.lbs_weights @ floor[list(BONE_JOINTS)]
     vertices = np.hypot(aligned_std(drawn.vertices, mesh.vertices[0]), vertex_floor)
     return joints.astype(np.float32), vertices.astype(np.float32)
 
@@ -163,20 +157,20 @@ def _standard_deviations(
 def _parameters(fitted: FittedHand, camera: Camera) -> HandParameters:
     """Return the parameters of the hand's own side: a mirrored rotation has y and z negated."""
     posterior, flip = fitted.posterior, fitted.flip
-    model, state = posterior.model, posterior.state
+    arrays, state = posterior.pose.arrays, posterior.state
     turn = flip if posterior.side == "right" else -flip
-    axis_angle = matrix_to_axis_angle(state.rotations[0]).cpu().numpy()
-    pose = axis_angle[1:].ravel() - model.pose_mean.double().cpu().numpy()
-    variance = posterior.factor[TRANSL].square().sum(-1).cpu().numpy()
+    axis_angle = axis_angles(state.rotations[0])
+    pose = axis_angle[1:].ravel() - arrays.pose_mean
+    variance = np.square(posterior.factor[TRANSL]).sum(-1)
     if camera.source == "assumed":
         variance += _assumed_camera_std(camera, float(state.transl[0, 2])) ** 2
     return HandParameters(
         global_orient=axis_angle[0] * turn,
         hand_pose=pose * np.tile(turn, 15),
-        betas=state.betas[0].cpu().numpy().astype(np.float64),
-        transl=state.transl[0].cpu().numpy() * flip,
+        betas=state.betas[0],
+        transl=state.transl[0] * flip,
         transl_std=np.sqrt(variance),
-        hand_model=model.name,
+        hand_model=arrays.name,
     )
 
 
@@ -191,22 +185,16 @@ def _assumed_camera_std(camera: Camera, depth_m: float) -> Float[np.ndarray, "3"
     return np.array([*across, ASSUMED_LOG_FOCAL_STD * depth_m])
 
 
-def _skeleton(mesh: HandMesh, model: HandModel, flip: Float[np.ndarray, "3"]) -> Skeleton:
+def _skeleton(mesh: PosedHands, arrays: HandModelArrays, flip: Float[np.ndarray, "3"]) -> Skeleton:
     """Return the skinned skeleton of the hand's own side."""
-    rotation = mesh.bone_rotation[0].double().cpu().numpy() * np.outer(flip, flip)
     transform = np.tile(np.eye(4), (16, 1, 1))
-    transform[:, :3, :3] = rotation
-    transform[:, :3, 3] = mesh.bone_origin[0].double().cpu().numpy() * flip
-
-    def mirrored(points: Tensor) -> np.ndarray:
-        moved: np.ndarray = (points.double().cpu().numpy() * flip).astype(np.float32)
-        return moved
-
+    transform[:, :3, :3] = mesh.bone_rotation[0] * np.outer(flip, flip)
+    transform[:, :3, 3] = mesh.bone_origin[0] * flip
     return Skeleton(
         names=BONE_NAMES,
-        parents=model.parents,
-        rest_vertices=mirrored(mesh.rest_vertices[0]),
-        rest_joints=mirrored(mesh.rest_joints[0][list(BONE_JOINTS)]),
-        lbs_weights=model.lbs_weights.cpu().numpy().astype(np.float32),
+        parents=arrays.parents,
+        rest_vertices=(mesh.rest_vertices[0] * flip).astype(np.float32),
+        rest_joints=(mesh.rest_joints[0][list(BONE_JOINTS)] * flip).astype(np.float32),
+        lbs_weights=arrays.lbs_weights.astype(np.float32),
         T_camera_bone=transform.astype(np.float32),
     )

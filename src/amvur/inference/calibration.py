@@ -16,16 +16,13 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float64
-from torch import Tensor
 
 from amvur.errors import InputError
-from amvur.geometry.procrustes import align_similarity
-from amvur.inference.evidence import merge_runs
-from amvur.inference.fit import FitResult
-from amvur.inference.objective import Evidence
-from amvur.inference.segmentation import HandPixels
+from amvur.inference.estimator.estimate import Estimate
+from amvur.inference.estimator.observation import NetworkObservations, Observations, merge_passes
+from amvur.inference.estimator.similarity import align_similarity
+from amvur.inference.silhouette.segmentation import HandPixels
 from amvur.structures import HandDetection
 
 _HAND_SIZE_M = 0.17
@@ -94,30 +91,32 @@ class Calibrations:
 
 def hand_features(
     detections: Sequence[HandDetection],
-    evidence: Evidence,
-    result: FitResult,
-    joints: Float[Tensor, "B 21 3"],
+    seen: Observations,
+    network: NetworkObservations | None,
+    estimate: Estimate,
 ) -> Float[np.ndarray, "B 6"]:
-    """Return what tells good from bad fits (the first six `FEATURES`): runs that differ, a bad fit, a
-    foreshortened hand, a network that sees another hand than the fitted `joints` (m) or is not sure of what
-    it sees.
+    """Return what tells good from bad fits (the first six `FEATURES`): passes that differ, a bad fit, a
+    foreshortened hand, a network that sees another hand than was fitted or is not sure of what it sees.
 
-    Spread, misfit (the objective at the optimum), disagreement (the mean distance of joints after the best
-    similarity) and the network's own standard deviation are logarithms relative to their typical values, and
-    0 where there is nothing to tell (one run, no network); the foreshortening is ln(size of the hand in the
-    picture / size it would have facing the camera).
+    Spread, misfit, disagreement (the mean distance of joints after the best similarity) and the network's own
+    standard deviation are logarithms relative to their typical values, and 0 where there is nothing to tell
+    (one pass, no network); the foreshortening is ln(size of the hand in the picture / size it would have
+    facing the camera).
     """
-    rows, disagreement, network_std = [], _disagreement(evidence, joints), _network_std(evidence)
+    rows = []
+    disagreement, network_std = (
+        _disagreement(network, estimate.joints),
+        _network_std(network, len(detections)),
+    )
     for i, detection in enumerate(detections):
-        spread = merge_runs(detection).relative_spread
-        size = max(_size_px(detection, evidence, i), 1.0)
-        focal = float(evidence.intrinsics[i, 0, 0])
-        facing = focal * _HAND_SIZE_M / float(result.state.transl[i, 2])
+        spread = merge_passes(detection).relative_spread
+        size = max(_size_px(detection, network, i), 1.0)
+        facing = seen.intrinsics[i, 0, 0] * _HAND_SIZE_M / estimate.distance_m[i]
         rows.append(
             [
                 1.0,
                 np.log(max(spread, 1e-3) / _USUAL_SPREAD) if len(detection.joints_2d_px) > 1 else 0.0,
-                np.log(max(float(result.cost[i]), 1.0) / _USUAL_MISFIT),
+                np.log(max(estimate.misfit[i], 1.0) / _USUAL_MISFIT),
                 np.log(size / facing),
                 disagreement[i],
                 network_std[i],
@@ -134,33 +133,31 @@ def mismatch_feature(seen: Sequence[HandPixels | None]) -> Float[np.ndarray, "B"
     return feature
 
 
-def _disagreement(evidence: Evidence, joints: Float[Tensor, "B 21 3"]) -> Float[np.ndarray, "B"]:
+def _disagreement(
+    network: NetworkObservations | None, joints: Float[np.ndarray, "B 21 3"]
+) -> Float[np.ndarray, "B"]:
     """Return how far the network's joints are from the fitted ones, as in `hand_features`."""
-    network = evidence.network
     if network is None:
         return np.zeros(len(joints))
-    apart = (align_similarity(network.relative_joints, joints) - joints).norm(dim=-1).mean(-1)
-    ratio = apart.clamp_min(_LEAST_DISAGREEMENT_M) / _USUAL_DISAGREEMENT_M
-    return torch.where(network.present, ratio.log(), 0.0).numpy()
+    apart = np.linalg.norm(align_similarity(network.relative_joints, joints) - joints, axis=-1).mean(-1)
+    ratio = np.maximum(apart, _LEAST_DISAGREEMENT_M) / _USUAL_DISAGREEMENT_M
+    return np.where(network.present, np.log(ratio), 0.0)
 
 
-def _network_std(evidence: Evidence) -> Float[np.ndarray, "B"]:
+def _network_std(network: NetworkObservations | None, count: int) -> Float[np.ndarray, "B"]:
     """Return how unsure the network is of a hand's joints relative to the wrist, as in `hand_features`."""
-    network = evidence.network
     if network is None:
-        return np.zeros(len(evidence.joints_2d))
-    precision = network.relative_weight.square().sum((-2, -1))[:, 1:] / 3  # 1/m², mean of the axes
-    ratio = precision.clamp_min(1e-6).rsqrt() / _USUAL_NETWORK_STD_M
-    return torch.where(network.present, ratio.log().mean(-1), 0.0).numpy()
+        return np.zeros(count)
+    precision = np.square(network.relative_weight).sum((-2, -1))[:, 1:] / 3  # 1/m², mean of the axes
+    ratio = 1 / np.sqrt(np.maximum(precision, 1e-6)) / _USUAL_NETWORK_STD_M
+    return np.where(network.present, np.log(ratio).mean(-1), 0.0)
 
 
-def _size_px(detection: HandDetection, evidence: Evidence, i: int) -> float:
+def _size_px(detection: HandDetection, network: NetworkObservations | None, i: int) -> float:
     """Return the longer side of a hand's joints: the detector's, or for a bare box the network's."""
-    network = evidence.network
-    if network is not None and bool(network.present[i]) and not detection.confidence.any():
-        joints = network.joints_2d[i]
-        return float((joints.amax(0) - joints.amin(0)).max())
-    return merge_runs(detection).size_px
+    if network is not None and network.present[i] and not detection.confidence.any():
+        return float(np.ptp(network.joints_2d[i], axis=0).max())
+    return merge_passes(detection).size_px
 
 
 @lru_cache(maxsize=1)

@@ -19,7 +19,7 @@ from torch.distributions import Normal
 
 from amvur.crop import CropTransform
 from amvur.errors import InputError
-from amvur.inference.evidence import merge_runs
+from amvur.inference.estimator.observation import merge_passes
 from amvur.models.upright import FRAME_JOINTS, box_overlap, likeliest_turn, palm_vectors, upright_frames
 from amvur.structures import HandDetection, RgbImage
 
@@ -95,7 +95,7 @@ def crop_of(detection: HandDetection, scale: float, size_px: int) -> CropTransfo
     """
     seen = detection.confidence > 0
     if seen.any():
-        joints = merge_runs(detection).joints_2d_px[seen]
+        joints = merge_passes(detection).joints_2d_px[seen]
         low, high = joints.min(0), joints.max(0)
     else:
         low, high = detection.box_xyxy_px[:2], detection.box_xyxy_px[2:]
@@ -109,7 +109,7 @@ def _joints_of_frame(detection: HandDetection) -> Float64[np.ndarray, "21 2"] | 
     """Return a hand's joints (px) if they tell where up is: all that make the frame seen, not in a point."""
     if not (detection.confidence[list(FRAME_JOINTS)] > 0).all():
         return None
-    joints = merge_runs(detection).joints_2d_px
+    joints = merge_passes(detection).joints_2d_px
     palm = palm_vectors(torch.as_tensor(joints)[None])
     return joints if float(palm.norm()) > _LEAST_PALM_PX else None
 

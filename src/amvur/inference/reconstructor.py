@@ -14,35 +14,25 @@ from jaxtyping import Float
 from amvur.detect.base import Detector, chosen_side, make_detector
 from amvur.detect.convention import load_convention
 from amvur.errors import InputError
-from amvur.hand.landmarks import HandState, LandmarkChain, landmarks, make_chain, without_offsets
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.hand.prior import make_prior
-from amvur.hand.skin_spheres import make_skin_spheres
+from amvur.hand.posing import HandPoser
 from amvur.image import check_image
 from amvur.inference.assemble import FittedHand, assemble
 from amvur.inference.calibration import hand_features, load_calibrations, mismatch_feature
 from amvur.inference.camera import make_camera
-from amvur.inference.evidence import collect_evidence, merge_runs, repeat, start_states
-from amvur.inference.fit import FitResult, FitSettings, best_of_starts, fit
-from amvur.inference.hidden_landmarks import doubt_guesses, shown_shares
-from amvur.inference.network_evidence import add_network
+from amvur.inference.estimator.estimate import Estimator
+from amvur.inference.estimator.observation import merge_passes, observe
+from amvur.inference.estimator.posterior import LaplacePosterior, square_root_covariance
+from amvur.inference.fusion import fuse
 from amvur.inference.network_view import NetworkView
-from amvur.inference.objective import Evidence, quadratic
-from amvur.inference.outline import see_hands, see_outlines
-from amvur.inference.posterior import LaplacePosterior, square_root_covariance
-from amvur.inference.segmentation import HandLook, shipped_segmentation
-from amvur.inference.skin_edges import EdgeSettings
+from amvur.inference.silhouette.finder import ContourFinder
+from amvur.inference.silhouette.segmentation import shipped_segmentation
 from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
 from amvur.threads import one_thread
 
-_OUTLINE_ROUNDS, _SEGMENTED_ROUNDS = 2, 3
-"""The outline of a hand is looked for so often, each time near that of the last mesh: by colors, and by a
-segmentation, which sees outlines farther off."""
-_PARTING = FitSettings(max_steps=15, tolerance=0.01, initial_damping=1e-3)
-_NEAR_THE_OPTIMUM = FitSettings(max_steps=4, tolerance=0.05, initial_damping=1e-4)
 MANY_HANDS = 16
 """From here on a batch is worth several threads."""
 
@@ -75,13 +65,11 @@ class Reconstructor:
         self.detector = make_detector(detector)
         self.hand_model = hand_model
         self.device = choose_device(device)
-        arrays = load_hand_model(hand_model, "right")
-        self.model = HandModel(arrays, torch.float64)
-        self._mesh_model = HandModel(arrays, torch.float32).to(self.device)
-        self._texturing = make_texturing(texture, self._mesh_model, uv_texture_px)
-        self.prior = make_prior(self.model)
-        self.solid_prior = replace(self.prior, skin=make_skin_spheres(self.model))
-        self.edges = EdgeSettings()
+        arrays = self.arrays = load_hand_model(hand_model, "right")
+        self.pose = HandPoser(arrays)
+        self.estimator = Estimator(arrays)
+        model = HandModel(arrays, torch.float32).to(self.device)
+        self._texturing = make_texturing(texture, model, uv_texture_px)
         self.trained = load_trained(checkpoint, self.device)
         if self.trained is not None and not self.trained.speaks_of(arrays):
             # joints of another hand model are a few millimetres elsewhere: better than nothing, no more
@@ -89,7 +77,7 @@ class Reconstructor:
         self.calibrations = load_calibrations()
         if self.trained is not None:
             self.calibrations = replace(self.calibrations, **self.trained.calibrations)
-        self.segmentation = None if self.trained is None else shipped_segmentation()
+        self.segmentation = shipped_segmentation()
 
     def __call__(
         self,
@@ -118,7 +106,7 @@ class Reconstructor:
             detections = [d if known is None else replace(d, side=known) for d in detections]
         if not detections:
             return []
-        sizes = [merge_runs(d).size_px for d in detections]
+        sizes = [merge_passes(d).size_px for d in detections]
         camera = make_camera(width, height, intrinsics, fov_deg, sizes)
         views = None if self.trained is None else self.trained.look(image, detections)
         with one_thread(len(detections) < MANY_HANDS):
@@ -171,83 +159,39 @@ class Reconstructor:
     ) -> list[FittedHand]:
         """Fit hands of one convention, all with a network's view or all without."""
         convention = load_convention(name)
-        chain = make_chain(self.model, torch.as_tensor(convention.offsets_m))
-        evidence = collect_evidence(detections, camera.intrinsics, width, convention)
-        seen = np.array([view is not None for view in views])
-        if self.trained is not None and seen.any():
-            evidence = add_network(evidence, detections, views, self.trained.fusion)
-        states, n_starts = start_states(chain, self.prior, evidence, self.prior.mean[None])
-        result = fit(chain, self.prior, repeat(evidence, n_starts), states)
-        result = best_of_starts(result, n_starts)
-        joints = landmarks(without_offsets(chain), result.state)
-        features = hand_features(detections, evidence, result, joints)
+        seen, network = observe(detections, camera.intrinsics, width, convention), None
+        by_network = np.array([view is not None for view in views])
+        if self.trained is not None and by_network.any():
+            seen, network = fuse(seen, detections, views, self.trained.fusion)
         left = [detection.side == "left" for detection in detections]
-        result, looks = self._settle(chain, evidence, result, image, camera, left)
-        mismatch = mismatch_feature([None if look is None else look.pixels for look in looks])
-        features = np.column_stack([features, mismatch])
+        contours = None
+        if image is not None:
+            contours = ContourFinder(image, self.pose, camera.intrinsics, left, self.segmentation)
+        landmarks = self.estimator.hand.landmarks(convention.offsets_m)
+        estimate = self.estimator(seen, network, landmarks, contours)
+        looks = [None] * len(left) if contours is None else contours.looks
+        features = np.column_stack(
+            [
+                hand_features(detections, seen, network, estimate),
+                mismatch_feature([None if look is None else look.pixels for look in looks]),
+            ]
+        )
         box_only = np.array([not detection.confidence.any() for detection in detections])
-        inflation = self.calibrations.inflation(features, seen, box_only)
-        factors = square_root_covariance(result.curvature, result.prior_curvature, torch.as_tensor(inflation))
+        inflation = self.calibrations.inflation(features, by_network, box_only)
+        factors = square_root_covariance(estimate.curvature, estimate.prior_curvature, inflation)
+        prior, state = self.estimator.prior, estimate.state
         return [
             FittedHand(
                 detection,
-                LaplacePosterior(
-                    self._mesh_model,
-                    self.prior,
-                    HandState(
-                        result.state.rotations[i : i + 1],
-                        result.state.betas[i : i + 1],
-                        result.state.transl[i : i + 1],
-                    ),
-                    factors[i],
-                    detection.side,
-                ),
+                LaplacePosterior(self.pose, prior, state[i : i + 1], factors[i], detection.side),
                 features[i],
-                result.curvature[i],
-                result.prior_curvature[i],
-                bool(seen[i]),
+                estimate.curvature[i],
+                estimate.prior_curvature[i],
+                bool(by_network[i]),
                 looks[i],
             )
             for i, detection in enumerate(detections)
         ]
-
-    def _settle(
-        self,
-        chain: LandmarkChain,
-        evidence: Evidence,
-        result: FitResult,
-        image: RgbImage | None,
-        camera: Camera,
-        left: list[bool],
-    ) -> tuple[FitResult, list[HandLook | None]]:
-        """Go on from the optimum of the landmarks: part fingers that enter each other, then look at outlines.
-
-        Outlines are looked for in the picture, near those of the mesh. The curvature leaves them out: they
-        say where a hand is, but not how sure that is. Their errors are the model's, and neighbors share them.
-        Returned beside it is what was seen in the last look.
-        """
-        result = fit(chain, self.solid_prior, evidence, result.state, _PARTING)
-        looks: list[HandLook | None] = [None] * len(left)
-        if image is None:
-            return result, looks
-        for _ in range(_OUTLINE_ROUNDS if self.segmentation is None else _SEGMENTED_ROUNDS):
-            looks = see_hands(
-                image,
-                self.model,
-                result.state,
-                camera.intrinsics,
-                left,
-                self.edges,
-                self.segmentation,
-                looks,
-            )
-            outline = see_outlines(image, looks, self.model, result.state, self.edges)
-            believed = doubt_guesses(evidence, shown_shares(looks, landmarks(chain, result.state)))
-            result = fit(
-                chain, self.solid_prior, replace(believed, outline=outline), result.state, _NEAR_THE_OPTIMUM
-            )
-        curvature = quadratic(chain, self.solid_prior, believed, result.state).curvature
-        return replace(result, curvature=curvature), looks
 
 
 def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarray, "N 4"] | None) -> None:

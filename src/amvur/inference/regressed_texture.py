@@ -20,7 +20,7 @@ from scipy import sparse
 
 from amvur.checkpoint import described, load_checkpoint, load_weights
 from amvur.hand.model import HandModel
-from amvur.inference.segmentation import HandLook, Segmentation, shipped_segmentation
+from amvur.inference.silhouette.segmentation import HandLook, Segmentation, shipped_segmentation
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, feature_width, look_at_hand, vertex_evidence
 from amvur.models.texture import TextureConfig, TextureHead, VertexColors

@@ -14,7 +14,7 @@ from amvur.hand.loading import OPEN_HAND
 from amvur.hand.model import HandModel
 from amvur.hand.texture_coordinates import TextureCoordinates, load_texture_coordinates
 from amvur.inference.regressed_texture import Texture, TextureRegressor, default_texture, load_regressor
-from amvur.inference.segmentation import HandLook
+from amvur.inference.silhouette.segmentation import HandLook
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.uv_texture import bake
 from amvur.structures import RgbImage, Side, UvTexture

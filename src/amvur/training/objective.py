@@ -15,7 +15,7 @@ from torch.distributions import Normal
 
 from amvur.detect.convention import load_convention
 from amvur.geometry.rotations import matrix_to_axis_angle
-from amvur.hand.landmarks import HandState, landmarks, make_chain, without_offsets
+from amvur.hand.joints import JOINT_BONES
 from amvur.hand.prior import HandPrior, make_prior
 from amvur.losses import beta_negative_log_likelihood, camera_error, divergence, negative_log_likelihood
 from amvur.models.network import HandNetwork, Prediction
@@ -157,12 +157,12 @@ class Objective:
 
     def _detector_shift(self, p: Prediction) -> Float[Tensor, "B 21 3"]:
         """Return how far MediaPipe's landmarks lie from the joints of the predicted hands (m, view axes)."""
-        offsets = torch.from_numpy(load_convention("mediapipe").offsets_m)
-        with_offsets = make_chain(self._hand, offsets)
         # the turn of a bone is all that matters: without gradient the labels cannot bend a hand by it
-        rotations, betas = p.hand.rotations.detach().float(), p.hand.betas.detach().float()
-        state = HandState(rotations, betas, torch.zeros_like(betas[:, :3]))
-        return landmarks(with_offsets, state) - landmarks(without_offsets(with_offsets), state)
+        rotations = p.hand.rotations.detach().float()
+        rest_joints = self._hand.joint_template.expand(len(rotations), -1, -1)
+        turns = self._hand.pose(rotations, rest_joints)[0][:, list(JOINT_BONES)]
+        offsets = torch.from_numpy(load_convention("mediapipe").offsets_m).to(turns)
+        return (turns @ offsets[..., None])[..., 0]
 
     def _pose_cost(self, p: Prediction) -> Float[Tensor, ""]:
         """Return the anatomical prior's squared residuals, soft limits included, per angle."""

@@ -20,7 +20,6 @@ from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.contact_layout import TOUCH_M, layout_contacts
 from amvur.hand.joints import BONE_JOINTS
 from amvur.hand.model import HandModel
-from amvur.hand.skin_spheres import ring_spheres
 from amvur.render import vertex_normals
 
 STEPS = 30
@@ -199,3 +198,16 @@ def _pose(
     points = rest.points + contacts.thenar * (swung - rest.points)
     normals = rest.normals + contacts.thenar * (rest.normals @ thumb - rest.normals)
     return PlacedContacts(centers, rest.radii, points, normals)
+
+
+def ring_spheres(
+    ring: Int64[Tensor, "S m"],
+    weights: Float[Tensor, "S m"],
+    flesh: Float[Tensor, "S"],
+    vertices: Float[Tensor, "B V 3"],
+) -> tuple[Float[Tensor, "B S 3"], Float[Tensor, "B S"]]:
+    """Return centers and radii (m) of spheres within rings of vertices, as `ContactLayout` has them."""
+    corners = vertices[:, ring]
+    centers = (weights[..., None] * corners).sum(2)
+    radii = flesh * (weights * (corners - centers[:, :, None]).norm(dim=-1)).sum(2)
+    return centers, radii

@@ -1,4 +1,4 @@
-"""A trained network's word: joints relative to the wrist and joints in the picture, with its own deviations."""
+"""A trained network's word: joints relative to the wrist and in the picture, with its own deviations."""
 
 from __future__ import annotations
 

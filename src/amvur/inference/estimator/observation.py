@@ -34,7 +34,7 @@ class MergedPasses:
 
     @property
     def relative_spread(self) -> float:
-        """How far passes differ, root mean square over joints, in units of the hand's size (at least 1 px)."""
+        """How far passes differ, root mean square over joints, in units of the hand's size (1 px or more)."""
         return float(np.sqrt(np.mean(self.spread_px**2)) / max(self.size_px, 1.0))
 
 

@@ -11,8 +11,8 @@ from amvur.inference.estimator.term import Quadratic, nothing
 POSE = slice(3, 48)
 USUAL_DISTANCE_M = 0.5
 LOG_DISTANCE_STD = 1.0
-"""The distance's prior is log-normal about that of a bent arm, and wide: it only keeps degenerate evidence from
-putting a hand into the lens."""
+"""The distance's prior is log-normal about that of a bent arm, and wide: it only keeps degenerate evidence
+from putting a hand into the lens."""
 NEAR_M = 1e-3
 _SMALL_RAD = 1e-3
 

@@ -11,9 +11,9 @@ def align_similarity(
     target: Float[np.ndarray, "*batch N 3"],
     weight: Float[np.ndarray, "*batch N 1"] | None = None,
 ) -> Float64[np.ndarray, "*batch N 3"]:
-    """Move `source` onto `target` by the scale, rotation and translation of least (weighted) squared distance.
+    """Move `source` onto `target` by the scale, rotation and translation of least squared distance.
 
-    Weights may all be zero: the result is then finite and means nothing.
+    `weight` counts the squares; weights may all be zero: the result is then finite and means nothing.
     """
     weights = np.ones((*source.shape[:-1], 1)) if weight is None else weight
     total = np.maximum(weights.sum(-2, keepdims=True), 1e-12)

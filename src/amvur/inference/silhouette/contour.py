@@ -1,8 +1,7 @@
-"""Where a photograph shows the outline of a hand that lies about where a mesh has it.
+"""Where a photograph shows the contour of a hand that lies about where a mesh has it.
 
-A segmentation, or else colors inside of the mesh and beside it, tells skin from the rest; along the normal of
-each point of the mesh's outline the skin ends somewhere, with a probability for each place. Of colors, what
-does not differ from the hand (another hand, a face) says nothing.
+A segmentation tells the hand from the rest; along the normal of each point of the mesh's outline the hand
+ends somewhere, with a probability for each place.
 """
 
 from __future__ import annotations
@@ -11,47 +10,37 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float64, Int
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.special import expit
 
-from amvur.inference.local_colors import color_moments, local_density
-from amvur.inference.segmentation import HandPixels, signed_depth
+from amvur.inference.silhouette.segmentation import HandPixels
 from amvur.inference.vertex_evidence import HandView
 
-_ROUNDS = 2
-"""In the second, colors are gathered from what the first found to be skin and not."""
 _STEP_PX = 0.5
 _EVERY = 5
-"""Two of so many pixels of the outline are asked, as seen in a crop of `EdgeSettings.crop_px`."""
+"""Two of so many pixels of the outline are asked, as seen in a crop of `ContourSettings.crop_px`."""
 _SMOOTH_PX = 1.2
 _MIN_VARIANCE_PX2 = 0.1
 
 
 @dataclass(frozen=True)
-class EdgeSettings:
-    """How outlines are looked for; lengths are pixels of a crop of `crop_px`, about 1.6 mm of a hand each.
+class ContourSettings:
+    """How contours are looked for; lengths are pixels of a crop of `crop_px`, about 1.6 mm of a hand each.
 
     A mesh's outline lies within a normal distribution of `mesh_std_px` of the photograph's, and no further
-    than `search_px`. A color changes the odds of skin by no more than exp(±`evidence`), of which `temper` a
-    pixel counts, because neighbors are alike. Colors are compared within `reach_px`; they spread by no less
-    than `least_std`, and a share `any_color` is of any color. An outline that is found is known to no better
-    than `model_std_px`, because hands are not the model, and counts as 1/`repeats` of an independent
-    observation, because neighbors err alike. The fingers of a hand, and its palm, may be thicker or thinner
-    than the mesh's, by `thickness_std_px` a side.
+    than `search_px`. A pixel changes the odds of the hand by no more than exp(±`most_evidence`), of which
+    `temper` counts, because neighbors are alike. A contour that is found is known to no better than
+    `model_std_px`, because hands are not the model, and counts as 1/`repeats` of an independent observation,
+    because neighbors err alike. The fingers of a hand, and its palm, may be thicker or thinner than the
+    mesh's, by `thickness_std_px` a side.
     """
 
     crop_px: int = 128
     mesh_std_px: float = 2.9
     search_px: float = 8.0
-    evidence: float = 2.0
-    segmented: float = 3.0
+    most_evidence: float = 3.0
     temper: float = 0.6
-    reach_px: tuple[float, ...] = (3.5, 11.5)
-    least_std: float = 0.05
-    any_color: float = 0.2
     model_std_px: float = 1.15
     repeats: float = 5.6
     thickness_std_px: float = 1.7
@@ -62,7 +51,7 @@ class EdgeSettings:
 
 
 @dataclass(frozen=True)
-class SkinEdges:
+class Contour:
     """N places of the outline in a view: the mesh's vertex there, its outward normal, by how many pixels of
     the view the hand goes on beyond the mesh (negative: ends before), and that number's deviation."""
 
@@ -72,25 +61,20 @@ class SkinEdges:
     std_px: Float64[NDArray[Any], "N"]
 
 
-def find_edges(
+def find_contour(
     view: HandView,
+    pixels: HandPixels,
     inside_image: Bool[NDArray[Any], "S S"],
     parts: Int[NDArray[Any], "V"],
-    settings: EdgeSettings,
-    pixels: HandPixels | None = None,
-) -> SkinEdges:
-    """Find the outline of a hand near that of its mesh.
+    settings: ContourSettings,
+) -> Contour:
+    """Find the contour of a hand near the outline of its mesh, by what a segmentation says of the pixels.
 
-    `inside_image` are the view's pixels that lie in the photograph; `parts` number the parts of the hand with
-    a thickness of their own, −1 where the mesh ends and the arm goes on. `pixels` is what a segmentation says
-    of the view; without, colors tell skin from the rest, in a view of `settings.crop_px`.
+    `inside_image` are those that lie in the photograph; `parts` number the parts of the hand with a thickness
+    of their own, −1 where the mesh ends and the arm goes on.
     """
     mask, scale = view.raster.mask[0].numpy(), settings.scale(view)
-    if pixels is None:
-        depth, _ = signed_depth(mask)
-        odds = _log_odds(view, depth, settings)
-    else:
-        depth, odds = pixels.depth_px, pixels.evidence.clip(-settings.segmented, settings.segmented)
+    depth, odds = pixels.depth_px, pixels.evidence.clip(-settings.most_evidence, settings.most_evidence)
     row, column = _outline(mask, round(_EVERY * scale))
     normal = _normals(depth, row, column, _SMOOTH_PX * scale)
     vertex = _nearest_vertex(view, row, column)
@@ -104,35 +88,7 @@ def find_edges(
     vertex, normal, beyond, precision = (x[good] for x in (vertex, normal, beyond, precision))
     std = np.sqrt((1 / precision + settings.model_std_px**2) * settings.repeats)
     beyond = _without_thickness(beyond, std, parts[vertex], settings)
-    return SkinEdges(vertex, normal, scale * beyond, scale * std)
-
-
-def _log_odds(
-    view: HandView, depth: Float64[NDArray[Any], "S S"], settings: EdgeSettings
-) -> Float64[NDArray[Any], "S S"]:
-    """Return what the colors near the outline say of skin: ln of the ratio of densities, bounded."""
-    band = np.abs(depth) < settings.search_px + 2
-    at = band.nonzero()
-    moments = color_moments(view.image[0])
-    expected = depth / settings.mesh_std_px
-    skin = expit(3 * (expected - 1)), expit(-3 * (expected + 1))  # of the mesh's inside, and beside it
-    odds = np.zeros_like(depth)
-    for _ in range(_ROUNDS):
-        ours, others = (
-            local_density(
-                moments,
-                torch.from_numpy(weight + 1e-4).float(),  # where there is nothing near, all colors are
-                at,
-                settings.reach_px,
-                settings.any_color,
-                settings.least_std,
-            )
-            for weight in skin
-        )
-        odds[at] = np.log(ours / others).clip(-settings.evidence, settings.evidence)
-        posterior = expit(1.7 * expected + odds)
-        skin = posterior * (posterior > 0.5), (1 - posterior) * (posterior < 0.5)
-    return odds
+    return Contour(vertex, normal, scale * beyond, scale * std)
 
 
 def _outline(
@@ -179,7 +135,7 @@ def _straight(
 
 
 def _locate(
-    odds: Float64[NDArray[Any], "N K"], steps: Float64[NDArray[Any], "K"], settings: EdgeSettings
+    odds: Float64[NDArray[Any], "N K"], steps: Float64[NDArray[Any], "K"], settings: ContourSettings
 ) -> tuple[Float64[NDArray[Any], "N"], Float64[NDArray[Any], "N"]]:
     """Return where the skin ends along each normal and how precisely that is known, less what was believed.
 
@@ -204,7 +160,7 @@ def _without_thickness(
     beyond: Float64[NDArray[Any], "N"],
     std: Float64[NDArray[Any], "N"],
     parts: Int[NDArray[Any], "N"],
-    settings: EdgeSettings,
+    settings: ContourSettings,
 ) -> Float64[NDArray[Any], "N"]:
     """Take off what all sides of a part have in common: it is thicker or thinner, and no further out."""
     left = beyond.copy()

@@ -1,0 +1,1 @@
+"""Where a photograph shows a hand: the segmentation near a mesh, and the contour that follows from it."""
