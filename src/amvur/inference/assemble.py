@@ -41,6 +41,8 @@ Of held-out synthetic hands that detector and network saw 7 % lie above it, near
 than 15 mm, as 8 % of all are (`scripts/calibrate_uncertainty.py`).
 """
 UNSEEN_CONFIDENCE = 0.3
+NEAR_LENS_M = 0.15
+"""Hands are hardly ever held nearer to a lens: most do not focus there."""
 
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 
@@ -49,8 +51,8 @@ _MIRROR = np.array([-1.0, 1.0, 1.0])
 class FittedHand:
     """One optimum with its inflated posterior, still a right hand, and what the inflation came from.
 
-    `curvature` and `prior_curvature` are those of `Estimate`; `by_network` tells whether a network was part
-    of the evidence; `look` is what the fit saw of the hand at last.
+    `curvature`, `prior_curvature` and `excess` are those of `Estimate`; `by_network` tells whether a network
+    was part of the evidence; `look` is what the fit saw of the hand at last.
     """
 
     detection: HandDetection
@@ -60,6 +62,7 @@ class FittedHand:
     prior_curvature: Float64[np.ndarray, "61 61"]
     by_network: bool = False
     look: HandLook | None = None
+    excess: float = 0.0
 
     def inflated(self, inflation: float) -> LaplacePosterior:
         """Return the posterior with another factor on the evidence's standard deviations."""
@@ -117,13 +120,15 @@ def assemble(
         parameters=_parameters(fitted, camera),
         skeleton=_skeleton(mesh, arrays, flip),
         posterior=posterior,
-        warnings=_warnings(fitted, joints_std),
+        warnings=_warnings(fitted, joints_std, joints, camera),
         vertex_colors_std=texture.std,
         uv_texture=uv_texture,
     )
 
 
-def _warnings(fitted: FittedHand, joints_std: Float[np.ndarray, "21"]) -> tuple[str, ...]:
+def _warnings(
+    fitted: FittedHand, joints_std: Float[np.ndarray, "21"], joints: Float[np.ndarray, "21 3"], camera: Camera
+) -> tuple[str, ...]:
     """Return what a user should know before trusting this hand."""
     confidence, found = fitted.detection.confidence, []
     if not confidence.any():
@@ -136,6 +141,16 @@ def _warnings(fitted: FittedHand, joints_std: Float[np.ndarray, "21"]) -> tuple[
     unseen = int((confidence < UNSEEN_CONFIDENCE).sum())
     if unseen and confidence.any():
         found.append(f"{unseen} of 21 joints were hardly seen (outside the picture, hidden or in doubt).")
+    if fitted.excess > 1:
+        found.append(
+            "This hand does not explain what was seen of it: do not rely on its place, size or distance."
+        )
+    nearest = float(joints[:, 2].min())
+    if camera.source == "assumed" and nearest < NEAR_LENS_M:
+        found.append(
+            f"This hand seems only {100 * nearest:.0f} cm before the lens, by a camera that is assumed: give "
+            "the field of view or the intrinsics if distances matter."
+        )
     std = float(joints_std.mean())
     if std > UNSURE_STD_M:
         found.append(f"This hand is unsure: its joints have a standard deviation of {1000 * std:.0f} mm.")

@@ -178,6 +178,7 @@ class Reconstructor:
         )
         box_only = np.array([not detection.confidence.any() for detection in detections])
         inflation = self.calibrations.inflation(features, by_network, box_only)
+        inflation = inflation * np.maximum(estimate.excess, 1.0)
         factors = square_root_covariance(estimate.curvature, estimate.prior_curvature, inflation)
         prior, state = self.estimator.prior, estimate.state
         return [
@@ -189,6 +190,7 @@ class Reconstructor:
                 estimate.prior_curvature[i],
                 bool(by_network[i]),
                 looks[i],
+                float(estimate.excess[i]),
             )
             for i, detection in enumerate(detections)
         ]

@@ -15,9 +15,10 @@ from amvur.inference.estimator.contact_term import ContactTerm
 from amvur.inference.estimator.landmark_term import LandmarkTerm
 from amvur.inference.estimator.network_term import NetworkTerm
 from amvur.inference.estimator.observation import NetworkObservations, Observations
+from amvur.inference.estimator.plausibility import excess
 from amvur.inference.estimator.prior_term import AnatomicalPrior
 from amvur.inference.estimator.silhouette_term import Contours, SilhouetteTerm
-from amvur.inference.estimator.solver import SolverSettings, minimize
+from amvur.inference.estimator.solver import Optimum, SolverSettings, minimize
 from amvur.inference.estimator.start import start_states
 from amvur.inference.estimator.term import Term, total
 
@@ -25,6 +26,9 @@ SILHOUETTE_ROUNDS = 3
 """Contours are looked for so often, each time near those of the last mesh."""
 _PARTING = SolverSettings(max_steps=15, tolerance=0.01, initial_damping=1e-3)
 _NEAR_THE_OPTIMUM = SolverSettings(max_steps=4, tolerance=0.05, initial_damping=1e-4)
+
+_IMPLAUSIBLE = 1e6
+"""What an optimum that is no plausible hand costs: more than any plausible one."""
 
 FindContours = Callable[[HandState], Contours]
 """What the picture shows of the outlines of right hands near a state."""
@@ -36,7 +40,8 @@ class Estimate:
 
     `curvature` is the objective's at the optimum without silhouettes, `prior_curvature` the part of it that
     no observation brings. Before skin and silhouettes counted, the cost of prior and observations was
-    `misfit`, `joints` (m, camera frame) lay there, and the wrist `distance_m` before the camera.
+    `misfit`, `joints` (m, camera frame) lay there, and the wrist `distance_m` before the camera. `excess` is
+    by what factor a hand leaves the plausible range (`plausibility.excess`): more than 1 should be told.
     """
 
     state: HandState
@@ -45,6 +50,7 @@ class Estimate:
     misfit: Float64[np.ndarray, "B"]
     joints: Float64[np.ndarray, "B 21 3"]
     distance_m: Float64[np.ndarray, "B"]
+    excess: Float64[np.ndarray, "B"]
 
 
 class Estimator:
@@ -68,9 +74,7 @@ class Estimator:
         share them.
         """
         anatomy, contact = self._anatomy, self._contact
-        starts, n = start_states(self.hand, landmarks, self.prior, seen, network)
-        many = self._observed(seen.repeated(n), None if network is None else network.repeated(n), landmarks)
-        first = minimize((anatomy, *many), starts).best_of(n)
+        first = self._from_scratch(seen, network, landmarks)
         observed = self._observed(seen, network, landmarks)
         state = minimize((anatomy, contact, *observed), first.state, _PARTING).state
         if find_contours is not None:
@@ -86,7 +90,42 @@ class Estimator:
             first.objective.cost,
             self.hand.place(self.hand.joints, first.state),
             first.state.transl[:, 2],
+            excess(self.hand, landmarks, state, seen, network),
         )
+
+    def _from_scratch(
+        self, seen: Observations, network: NetworkObservations | None, landmarks: CarriedPoints
+    ) -> Optimum:
+        """Return the optimum of prior and observations; of a hand that is no plausible one, from more starts.
+
+        A robust density lets a hand in an absurd place explain its joints as outliers: such an optimum is
+        kept only where no start leads to a better one.
+        """
+        found = self._best_start(seen, network, landmarks)
+        doubtful = np.flatnonzero(excess(self.hand, landmarks, found.state, seen, network) > 1)
+        if len(doubtful):
+            said = None if network is None else network[doubtful]
+            again = self._best_start(seen[doubtful], said, landmarks, thorough=True)
+            found = found.replaced(doubtful, again)
+        return found
+
+    def _best_start(
+        self,
+        seen: Observations,
+        network: NetworkObservations | None,
+        landmarks: CarriedPoints,
+        thorough: bool = False,
+    ) -> Optimum:
+        """Return the most probable of the optima that each hand's starts lead to, a plausible one if any."""
+        starts, n = start_states(self.hand, landmarks, self.prior, seen, network, thorough)
+        rows = np.repeat(np.arange(len(seen.joints_2d)), n)
+        many, said = seen[rows], None if network is None else network[rows]
+        found = minimize((self._anatomy, *self._observed(many, said, landmarks)), starts)
+        penalty = np.zeros(len(rows))
+        if thorough:
+            beyond = excess(self.hand, landmarks, found.state, many, said)
+            penalty = np.where(beyond > 1, _IMPLAUSIBLE * beyond, 0.0)
+        return found.best_of(n, penalty)
 
     def _observed(
         self, seen: Observations, network: NetworkObservations | None, landmarks: CarriedPoints

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int
 
 from amvur.detect.convention import LandmarkConvention, load_convention
 from amvur.structures import HandDetection
@@ -63,9 +63,9 @@ class Observations:
             landmarks_3d_weight=share * self.landmarks_3d_weight,
         )
 
-    def repeated(self, n: int) -> Observations:
-        """Return every hand's observations `n` times, consecutively."""
-        return Observations(*(np.repeat(getattr(self, f.name), n, 0) for f in fields(self)))
+    def __getitem__(self, rows: Int[np.ndarray, "N"]) -> Observations:
+        """Return the observations of some of the hands, each as often as it is named."""
+        return Observations(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ class NetworkObservations:
         present: np.ndarray = np.abs(weight).reshape(len(weight), -1).sum(-1) > 0
         return present
 
-    def repeated(self, n: int) -> NetworkObservations:
-        """Return what was said of every hand `n` times, consecutively."""
-        return NetworkObservations(*(np.repeat(getattr(self, f.name), n, 0) for f in fields(self)))
+    def __getitem__(self, rows: Int[np.ndarray, "N"]) -> NetworkObservations:
+        """Return what was said of some of the hands, each as often as it is named."""
+        return NetworkObservations(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 def merge_passes(detection: HandDetection) -> MergedPasses:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int
 
 from amvur.hand.kinematics import HandState
 from amvur.inference.estimator.term import Quadratic, Term, total
@@ -29,15 +29,27 @@ class Optimum:
     objective: Quadratic
     converged: Bool[np.ndarray, "B"]
 
-    def best_of(self, n_starts: int) -> Optimum:
-        """Keep, of `n_starts` results of each hand (consecutive in the batch), the most probable one."""
-        per_hand = self.objective.cost.reshape(-1, n_starts)
-        rows = per_hand.argmin(-1) + n_starts * np.arange(len(per_hand))
-        part = self.objective
+    def __getitem__(self, rows: Int[np.ndarray, "N"]) -> Optimum:
+        """Return some of the hands."""
+        return Optimum(self.state[rows], self.objective[rows], self.converged[rows])
+
+    def best_of(self, n_starts: int, penalty: Float64[np.ndarray, "B"]) -> Optimum:
+        """Keep of `n_starts` results of each hand (neighbors in the batch) that of least cost and penalty."""
+        per_hand = (self.objective.cost + penalty).reshape(-1, n_starts)
+        return self[per_hand.argmin(-1) + n_starts * np.arange(len(per_hand))]
+
+    def replaced(self, rows: Int[np.ndarray, "N"], others: Optimum) -> Optimum:
+        """Return the same with other results for the hands `rows`."""
+        chosen, place = (
+            np.ones(len(self.converged), dtype=bool),
+            np.zeros(len(self.converged), dtype=np.int64),
+        )
+        chosen[rows], place[rows] = False, np.arange(len(rows))
+        spread = others[place]
         return Optimum(
-            self.state[rows],
-            Quadratic(part.cost[rows], part.gradient[rows], part.curvature[rows]),
-            self.converged[rows],
+            self.state.where(chosen, spread.state),
+            self.objective.where(chosen, spread.objective),
+            np.where(chosen, self.converged, spread.converged),
         )
 
 

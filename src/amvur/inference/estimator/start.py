@@ -25,29 +25,32 @@ def start_states(
     prior: PriorArrays,
     seen: Observations,
     network: NetworkObservations | None = None,
+    thorough: bool = False,
 ) -> tuple[HandState, int]:
     """Return the solver's starts (consecutive per hand) and how many there are for each hand.
 
     The prior's mean pose is turned as the palm's 3D landmarks say (Kabsch): the network's where it saw every
     hand, else the detector's. Where a hand has none, palms tilted in several ways are turned in the picture's
-    plane.
+    plane. `thorough` adds to the former what a single view cannot tell apart: the palm mirrored in depth, and
+    the tilted ones.
     """
-    marks = _shape_landmarks(seen, network)
-    tilts = _tilts()
-    n_starts = len(tilts) if marks is None else 1
-    count = len(seen.joints_2d) * n_starts
-    local = rotation_matrices(prior.local_axis_angle(prior.mean))[None]
-    rotations = np.concatenate([np.eye(3)[None, None], local], 1).repeat(count, 0)
-    state = HandState(rotations, np.zeros((count, 10)), np.zeros((count, 3)))
-    palm = hand.place(landmarks, state)[:, _PALM]
-    repeated = seen.repeated(n_starts)
+    marks, count = _shape_landmarks(seen, network), len(seen.joints_2d)
+    local = rotation_matrices(prior.local_axis_angle(prior.mean))
+    mean = HandState(np.concatenate([np.eye(3)[None], local])[None], np.zeros((1, 10)), np.zeros((1, 3)))
+    palm = hand.place(landmarks, mean)[:, _PALM].repeat(count, 0)
+    turns: list[np.ndarray] = []
     if marks is not None:
-        turn = rotation_between(palm, marks.repeat(n_starts, 0)[:, _PALM])
-    else:
-        turn = _turn_in_plane(palm, repeated.joints_2d[:, _PALM], np.tile(tilts, (len(seen.joints_2d), 1, 1)))
-    rotations[:, 0] = turn
-    said = None if network is None else network.repeated(n_starts)
-    return place_state(hand, landmarks, state, repeated, said), n_starts
+        turns.append(rotation_between(palm, marks[:, _PALM]))
+    if marks is not None and thorough:
+        turns.append(rotation_between(palm, marks[:, _PALM] * [1.0, 1.0, -1.0]))
+    if marks is None or thorough:
+        turns += [_turn_in_plane(palm, seen.joints_2d[:, _PALM], tilt) for tilt in _tilts()]
+    n = len(turns)
+    rows = np.repeat(np.arange(count), n)
+    state = mean[np.zeros(count * n, dtype=np.int64)]
+    state.rotations[:, 0] = np.stack(turns, 1).reshape(-1, 3, 3)
+    said = None if network is None else network[rows]
+    return place_state(hand, landmarks, state, seen[rows], said), n
 
 
 def place_state(
@@ -111,12 +114,12 @@ def _tilts() -> Float64[np.ndarray, "10 3 3"]:
 
 
 def _turn_in_plane(
-    palm: Float[np.ndarray, "B N 3"], joints_2d: Float[np.ndarray, "B N 2"], tilts: Float[np.ndarray, "B 3 3"]
+    palm: Float[np.ndarray, "B N 3"], joints_2d: Float[np.ndarray, "B N 2"], tilt: Float[np.ndarray, "3 3"]
 ) -> Float64[np.ndarray, "B 3 3"]:
     """Turn tilted palms about the viewing axis until they lie like the 2D joints."""
-    tilted = palm @ tilts.swapaxes(-1, -2)
+    tilted = palm @ tilt.T
     a = tilted[..., :2] - tilted[..., :2].mean(1, keepdims=True)
     b = joints_2d - joints_2d.mean(1, keepdims=True)
     angle = np.arctan2((a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]).sum(-1), (a * b).sum((-1, -2)))
-    turned: np.ndarray = rotation_matrices(angle[:, None] * [0.0, 0.0, 1.0]) @ tilts
+    turned: np.ndarray = rotation_matrices(angle[:, None] * [0.0, 0.0, 1.0]) @ tilt
     return turned

@@ -8,7 +8,7 @@ from operator import add
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from amvur.hand.kinematics import N_PARAMETERS, HandState
 
@@ -29,6 +29,10 @@ class Quadratic:
         return Quadratic(
             self.cost + other.cost, self.gradient + other.gradient, self.curvature + other.curvature
         )
+
+    def __getitem__(self, rows: Int[np.ndarray, "N"]) -> Quadratic:
+        """Return the numbers of some of the hands."""
+        return Quadratic(self.cost[rows], self.gradient[rows], self.curvature[rows])
 
     def where(self, chosen: np.ndarray, other: Quadratic) -> Quadratic:
         """Return these hands' numbers where `chosen` (B) and the others' elsewhere."""
