@@ -119,11 +119,11 @@ def damage(kind, folder):
     ("kind", "message"),
     [
         ("no config", r"found no config.json"),
-        ("broken config", r"config.json cannot be read"),
+        ("broken config", r"config.json is damaged"),
         ("schema", r"schema 'amvur-checkpoint/9', wanted 'amvur-checkpoint/1'"),
         ("no files", r"lacks the network's settings"),
         ("path", r"lacks the network's settings"),
-        ("no weights", r"model.safetensors cannot be read: No such file"),
+        ("no weights", r"Cannot read .*model.safetensors: No such file"),
         ("truncated", r"model.safetensors is truncated"),
         ("flipped", r"model.safetensors is damaged: its sha256"),
     ],

@@ -85,9 +85,7 @@ def test_a_foreign_file_is_kept(tmp_path):
         label_photographs(paths, output, Told())
     assert output.read_text() == "{}"
     output.write_text('{"info": {"made_by": "amvur label"}, "imag')
-    with pytest.raises(
-        InputError, match=r"labels\.json is not what .* or is damaged .* remove it to label anew"
-    ):
+    with pytest.raises(InputError, match=r"labels\.json is damaged or not what .* remove it to label anew"):
         label_photographs(paths, output, Told())
 
 

@@ -309,8 +309,8 @@ STATE = b"}" + short("__call__") + ENCODE + b"s"
         (b"\x96" + struct.pack("<Q", 2**60), "cut short"),
         (b"B" + struct.pack("<I", 2**32 - 1), "cut short"),
         (b"\xfe", "unknown opcode"),
-        (b"R", "no readable pickle"),
-        (b"", "no readable pickle"),
+        (b"R", "not a readable pickle"),
+        (b"", "not a readable pickle"),
     ],
 )
 def test_other_misuse_is_refused(body, message):
@@ -353,7 +353,7 @@ def test_a_selection_beyond_its_array(monkeypatch, indices):
 def test_a_sparse_matrix_that_points_outside(part):
     matrix = sparse.csc_matrix(np.eye(3))
     getattr(matrix, part)[-1] = 1000
-    with pytest.raises(ModelFileError, match="ValueError"):
+    with pytest.raises(ModelFileError, match=r"indices must be|index pointer"):
         loads(pickle.dumps(matrix, 2), "x", MANO_ALLOWED)
 
 
@@ -372,7 +372,7 @@ def test_noise_is_refused_or_harmless(data):
 def test_a_file_cut_anywhere_gives_a_clear_error(protocol):
     data = pickle.dumps(METADATA, protocol)
     for end in [0, 1, 2, *range(3, len(data), max(1, len(data) // 60)), len(data) - 1]:
-        with pytest.raises(ModelFileError, match="damaged or cut short"):
+        with pytest.raises(ModelFileError, match="cut short"):
             loads(data[:end], "x")
 
 
@@ -385,10 +385,10 @@ def test_messages_name_the_file_and_the_remedy(tmp_path):
         load_pickle(path, remedy="Ask your teacher.")
     with pytest.raises(InputError):
         load_pickle(path, error=InputError)
-    with pytest.raises(ModelFileError, match=r"model\.pkl is not used.*bytes, more than the 5"):
+    with pytest.raises(ModelFileError, match=r"model\.pkl is not read.*bytes, more than the 5"):
         load_pickle(path, limits=PickleLimits(file_bytes=5))
     path.write_text(base64.b64encode(b"<html>not found</html>").decode())
-    with pytest.raises(ModelFileError, match="no readable pickle"):
+    with pytest.raises(ModelFileError, match="not a readable pickle"):
         load_pickle(path)
 
 

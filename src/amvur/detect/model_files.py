@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
 from amvur.errors import DetectorError
+from amvur.reading import brief, open_regular, open_zip, read_member, reading
 
 _TASK_MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
-_LARGEST_MEMBER = 200_000_000
+_LARGEST_MEMBER = 50_000_000
 """Bytes; the networks have 2 to 6 million, so anything much larger is not one of them."""
 
 
@@ -38,31 +38,23 @@ def wheel_models() -> tuple[Path, Path]:
 def extract_task(task: Path, folder: Path) -> tuple[Path, Path]:
     """Unpack the palm and the landmark network of a `hand_landmarker.task` file (a zip) into `folder`.
 
-    Raises `DetectorError` where the file is missing, is no zip, or holds other things.
+    Each may have 50 MB and takes as much memory. Raises `DetectorError` where the file is missing, is no
+    zip, or holds other things.
     """
     wanted = "The detector wants a hand_landmarker.task file (a zip with " + " and ".join(_TASK_MEMBERS) + ")"
     remedy = "Give the path of such a file, or none to use the networks in the wheel of mediapipe."
     if not task.is_file():
         kind = "is a folder" if task.is_dir() else "does not exist"
         raise DetectorError(f"{wanted}, but {task} {kind}. {remedy}")
-    try:
-        with zipfile.ZipFile(task) as archive:
-            models = tuple(_extract(archive, member, folder) for member in _TASK_MEMBERS)
-    except zipfile.BadZipFile as error:
-        raise DetectorError(f"{wanted}, but {task} is not a zip file ({error}). {remedy}") from error
-    except KeyError as error:
-        with zipfile.ZipFile(task) as archive:
-            names = ", ".join(archive.namelist()[:5]) or "nothing"
-        raise DetectorError(f"{wanted}, but {task} holds {names}. {remedy}") from error
-    except OSError as error:
-        raise DetectorError(f"{wanted}, but {task} cannot be read ({error}). {remedy}") from error
-    return models[0], models[1]
-
-
-def _extract(archive: zipfile.ZipFile, member: str, folder: Path) -> Path:
-    info = archive.getinfo(member)
-    if info.file_size > _LARGEST_MEMBER:
-        raise zipfile.BadZipFile(f"its {member} would have {info.file_size} bytes")
-    path = folder / member
-    path.write_bytes(archive.read(info))
-    return path
+    with (
+        reading(task, "a zip file", f"{wanted}. {remedy}", DetectorError),
+        open_regular(task) as stream,
+        open_zip(stream) as archive,
+    ):
+        there = {info.filename: info for info in archive.infolist()}
+        if not there.keys() >= set(_TASK_MEMBERS):
+            names = ", ".join(brief(name).strip("'") for name in list(there)[:5]) or "nothing"
+            raise DetectorError(f"{wanted}, but {task} holds {names}. {remedy}")
+        for member in _TASK_MEMBERS:
+            (folder / member).write_bytes(read_member(archive, there[member], _LARGEST_MEMBER))
+    return folder / _TASK_MEMBERS[0], folder / _TASK_MEMBERS[1]

@@ -162,7 +162,7 @@ def load_segmentation(folder: Path, trunk: LandmarkTrunk | None = None) -> Segme
     """
     settings, state, _ = load_checkpoint(folder)
     trunk = trunk or LandmarkTrunk()
-    with described(folder, "segmentation", "Use the version that wrote it."):
+    with described(folder, "segmentation", "Use the version that wrote it.", state):
         config = SegmentationConfig.from_json(settings)
         if config.levels != trunk.level_widths:
             raise ValueError(f"it reads maps of {config.levels} channels, not {trunk.level_widths}")

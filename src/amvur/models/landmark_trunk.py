@@ -18,9 +18,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from amvur.errors import ModelFileError
+from amvur.reading import read_bytes, reading
 
 _LIMITS = {0: (None, None), 1: (0.0, None), 3: (0.0, 6.0)}
 """TFLite's fused activations: none, ReLU, ReLU6."""
+_NETWORK_BYTES = 50_000_000
 _FROZEN_STEPS = 39
 """Operators that are never tuned: they hold most of the arithmetic and a quarter of the weights, and the map
 behind them (112×14×14) is small enough to be stored, so that tuning the rest need not run them."""
@@ -151,8 +153,9 @@ def _read(path: Path) -> tuple[list[_Step], dict[str, np.ndarray], int, int]:
     """Return operators, arrays in PyTorch's layout, and the places of the input and the last map."""
     import tflite  # type: ignore[import-untyped]
 
-    try:
-        model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
+    remedy = "Reinstall it with: pip install --force-reinstall mediapipe==0.10.21"
+    with reading(path, "the backbone", remedy, ModelFileError):
+        model = tflite.Model.GetRootAsModel(read_bytes(path, _NETWORK_BYTES), 0)
         graph = model.Subgraphs(0)
         steps: list[_Step] = []
         arrays: dict[str, np.ndarray] = {}
@@ -170,11 +173,6 @@ def _read(path: Path) -> tuple[list[_Step], dict[str, np.ndarray], int, int]:
                 step, weights = _step(model, graph, operator, kind, source)
                 steps.append(step)
                 arrays |= weights
-    except OSError as error:
-        raise ModelFileError(
-            f"The backbone {path} cannot be read: {error}. Reinstall it with: "
-            "pip install --force-reinstall mediapipe==0.10.21"
-        ) from error
     raise ModelFileError(f"{path} is another network: no pooling found. Install mediapipe==0.10.21.")
 
 
@@ -192,7 +190,7 @@ def _step(
         tflite.BuiltinOperator.DEPTHWISE_CONV_2D: ("depthwise", tflite.DepthwiseConv2DOptions),
     }
     if kind not in names:
-        raise ModelFileError(f"The backbone has an operator that is not known here ({kind}).")
+        raise ValueError(f"an operator that is not known here: {kind}")
     name, kind_of_options = names[kind]
     options = kind_of_options()
     options.Init(table.Bytes, table.Pos)

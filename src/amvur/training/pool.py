@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from uuid import uuid4
@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
 from amvur.errors import AmvurError, InputError, OutputError
+from amvur.reading import brief, check_tensors, reading
 from amvur.training.label_checks import check_labels
 from amvur.training.sources import Delivery, RightHands, SkippedSamples, Source, skipped_from_json
 from amvur.training.stopping import ctrl_c_later
@@ -28,7 +29,18 @@ from amvur.training.targets import LabelledImages
 RANK_STRIDE = 2**24
 """Every process of a run with filling threads draws its own pictures: process r's begin at r times this."""
 
+POOL_BYTES = 64 * 2**30
+"""The largest stored pool: that of 400,000 pictures of 224 px."""
 _NAMES = tuple(field.name for field in fields(LabelledImages))
+_STORED = {
+    "intrinsics": (3, 3),
+    "global_orient": (3,),
+    "hand_pose": (45,),
+    "betas": (10,),
+    "transl": (3,),
+    "joints_2d": (21, 2),
+    "joint_confidence": (21,),
+}
 
 
 @dataclass(frozen=True)
@@ -135,16 +147,22 @@ class SamplePool:
     def load(self, path: Path | str) -> bool:
         """Take the pictures of a file; False where there is none, or one of other pictures or damaged.
 
-        To be called before the first `fill`.
+        A file has at most `POOL_BYTES` and takes twice its size. To be called before the first `fill`.
         """
         try:
-            with safe_open(path, "pt") as file:
-                note = file.metadata() or {}
-                if note.get("identity") != self._identity():
-                    return False
-                batch = LabelledImages(**{name: file.get_tensor(name) for name in _NAMES})
-                rendered, skipped = int(note["rendered"]), skipped_from_json(note.get("skipped", "[]"))
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+            with reading(path, "a pool of pictures", ""):
+                check_tensors(Path(path), POOL_BYTES)
+                with safe_open(path, "pt") as file:
+                    note = file.metadata() or {}
+                    if note.get("identity") != self._identity():
+                        return False
+                    tensors = {name: file.get_tensor(name) for name in _NAMES}
+                _check_stored(tensors, self.config.image_px)
+                batch = LabelledImages(**tensors)
+                rendered, skipped = _count(note["rendered"]), skipped_from_json(note.get("skipped", "[]"))
+        except AmvurError:
+            return False
+        if rendered < len(batch):
             return False
         if len(batch) > self.config.size:
             # whoever wanted fewer gets the first ones; a ring that went round has none
@@ -265,6 +283,23 @@ def _allocate(like: LabelledImages, size: int, device: torch.device) -> Labelled
         raise InputError(
             f"A pool of {size} pictures needs {need:.1f} GB: {error}. Lower --pool-size."
         ) from error
+
+
+def _check_stored(tensors: Mapping[str, Tensor], image_px: int) -> None:
+    """Raise `ValueError` for tensors that are no pictures with their labels."""
+    count = len(tensors["has_3d"])
+    for name, tensor in tensors.items():
+        shape = (image_px, image_px, 3) if name == "images" else _STORED.get(name, ())
+        kind = torch.uint8 if name == "images" else torch.float32 if name in _STORED else torch.bool
+        if not count or tuple(tensor.shape) != (count, *shape) or tensor.dtype != kind:
+            raise ValueError(f"its {name} is {tuple(tensor.shape)} of {tensor.dtype}")
+
+
+def _count(text: str) -> int:
+    """Return a number of pictures; raises `ValueError` for what is none."""
+    if not (text.isdecimal() and len(text) < 16):
+        raise ValueError(f"{brief(text)} is no number of pictures")
+    return int(text)
 
 
 def _one_thread(_: int) -> None:

@@ -7,7 +7,9 @@ that no two are alike and no picture file is needed. Colors are sRGB.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
 from amvur.data.synthetic.scene import stacked
-from amvur.errors import InputError
+from amvur.image import MAX_MEGAPIXELS
+from amvur.reading import LimitError, open_regular, reading
 
 _BANK, _BANK_PX = 72, 256
 _SHAPES = 14
@@ -243,6 +246,9 @@ def blur_some(picture: Float[Tensor, "B H W 3"], sigma_px: Float[Tensor, "B"]) -
     return blurred
 
 
+_FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+
+
 class PhotoFolder:
     """A user's pictures as backgrounds: read when wanted, random crops, a few kept in memory."""
 
@@ -269,13 +275,22 @@ class PhotoFolder:
 
 
 def _read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (_PHOTO_PX, _PHOTO_PX))
-            image.thumbnail((2 * _PHOTO_PX, _PHOTO_PX))
-            return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise InputError(f"Wanted a background picture, could not read {path}: {error}.") from error
+    with reading(path, "a background picture", "Remove it."), open_picture(path) as image:
+        image.draft("RGB", (_PHOTO_PX, _PHOTO_PX))
+        image.thumbnail((2 * _PHOTO_PX, _PHOTO_PX))
+        return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Image.Image]:
+    """Open a JPEG, PNG or the like of at most `MAX_MEGAPIXELS`; raises what Pillow does and `LimitError`."""
+    with warnings.catch_warnings(), open_regular(path) as stream:
+        warnings.simplefilter("ignore")
+        Image.init()
+        with Image.open(stream, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
+            if image.width * image.height > MAX_MEGAPIXELS * 1_000_000:
+                raise LimitError(f"it has {image.width}×{image.height} pixels")
+            yield image
 
 
 def mix_spectra(
