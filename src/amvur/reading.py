@@ -121,7 +121,7 @@ def read_bytes(path: Path, limit_bytes: int) -> bytes:
         size = os.fstat(stream.fileno()).st_size
         if size > limit_bytes:
             raise LimitError(f"it has {size:,} bytes, more than the {limit_bytes:,} allowed")
-        return stream.read(limit_bytes)
+        return stream.read(size)  # as much room is made as is asked for
 
 
 def parse_json(data: bytes | str) -> Any:

@@ -159,6 +159,7 @@ class SamplePool:
                     tensors = {name: file.get_tensor(name) for name in _NAMES}
                 _check_stored(tensors, self.config.image_px)
                 batch = LabelledImages(**tensors)
+                check_labels(batch, self.config.image_px)
                 rendered, skipped = _count(note["rendered"]), skipped_from_json(note.get("skipped", "[]"))
         except AmvurError:
             return False
