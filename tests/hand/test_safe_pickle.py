@@ -500,10 +500,9 @@ LONG = b"X" + struct.pack("<I", 2 * 10**6) + b"y" * (2 * 10**6) + b"\x94"  # mem
     ("each", "count"),
     [
         (ENCODE + b"h\x00" + short("latin1") + b"\x86R0", 1500),
-        (SCALAR + DTYPE + short("S900000") + b"\x85Rh\x00\x86R0", 1500),
         (SCALAR + DTYPE + short("U500000") + b"\x85Rh\x00\x86R0", 1500),
     ],
-    ids=["encode", "bytes", "text"],
+    ids=["encode", "text"],
 )
 def test_calls_that_copy_a_long_text_are_paid_for(each, count):
     data = b"\x80\x02" + LONG + each * count + b"N."

@@ -26,7 +26,7 @@ from amvur.detect.duplicates import box_areas, extent, same_joints, without_dupl
 from amvur.detect.given import check_box, hand_in_box
 from amvur.detect.landmarks import LANDMARK_OUTPUTS, Look, combine_looks, decode_landmarks, jitter
 from amvur.detect.model_files import extract_task, wheel_models
-from amvur.detect.networks import Network
+from amvur.detect.networks import Network, check_runs
 from amvur.detect.palms import (
     HAND_INPUT_PX,
     PALM_INPUT_PX,
@@ -156,6 +156,9 @@ class MediaPipeDetector:
                 raise DetectorError("This detector was closed. Make a new one.")
             if self._loaded is None:
                 palm_model, hand_model = self._models
+                if self._folder is not None:  # the user's own file
+                    check_runs(palm_model, PALM_INPUT_PX, PALM_OUTPUTS)
+                    check_runs(hand_model, HAND_INPUT_PX, LANDMARK_OUTPUTS)
                 palm_network = Network(palm_model, PALM_INPUT_PX, PALM_OUTPUTS)
                 self._loaded = palm_network, Network(hand_model, HAND_INPUT_PX, LANDMARK_OUTPUTS)
             return self._loaded

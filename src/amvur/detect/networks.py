@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -27,6 +28,9 @@ _CHATTER = re.compile(
     rb"Created TensorFlow Lite XNNPACK delegate|before absl::InitializeLog\(\)"
     rb"|inference_feedback_manager|landmark_projection_calculator|gl_context"
 )
+
+
+_LONGEST_TRY_S = 60
 
 
 class Network:
@@ -144,6 +148,29 @@ class Network:
             ),
         ]
         return "\n".join(lines)
+
+
+def check_runs(model: Path, size_px: int, output_sizes: Sequence[int]) -> None:
+    """Raise `DetectorError` for a network that ends the process that runs it, as TFLite does for some damage.
+
+    Tried in a process of its own (two seconds); any other fault is left for `Network` to tell.
+    """
+    if not sys.executable or getattr(sys, "frozen", False):
+        return  # a program that is not Python cannot be asked to run a few lines
+    code = (
+        "from pathlib import Path; from amvur.detect.networks import Network; "
+        f"Network(Path({str(model)!r}), {size_px}, {list(output_sizes)})"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", code]
+    try:
+        tried = subprocess.run(command, env=environment, capture_output=True, timeout=_LONGEST_TRY_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DetectorError(f"The network {model} could not be tried: {error}. Give another file.") from error
+    if tried.returncode not in (0, 1):
+        raise DetectorError(
+            f"The network {model} is damaged: running it ends with {tried.returncode}. Give another file."
+        )
 
 
 @contextlib.contextmanager

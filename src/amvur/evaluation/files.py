@@ -124,7 +124,8 @@ def _prediction_text(path: Path, count: int) -> tuple[str, str]:
                 with open_zip(stream) as archive:
                     member = _prediction_member(path, archive.namelist())
                     data = read_member(archive, archive.getinfo(member), limit)
-                    return f"{path}:{member}", _decode(data, f"{path}:{member}")
+                    name = f"{path}:{brief(member).strip(chr(39))}"
+                    return name, _decode(data, name)
         return str(path), _read_text(path, limit)
 
 

@@ -63,10 +63,11 @@ def _mesh(document: dict[str, Any], buffer: bytes, primitive: dict[str, Any]) ->
         _array(document, buffer, attributes[name], kind)
         for name, kind in ((color, "VEC3"), ("_STD_MM", "SCALAR"), ("_VISIBLE", "SCALAR"))
     )
-    faces = _array(document, buffer, primitive["indices"], "SCALAR").reshape(-1, 3).astype(np.int64)
+    indices = _array(document, buffer, primitive["indices"], "SCALAR")
+    faces = indices.reshape(-1, 3).astype(np.int64)
     if not count == len(colors) == len(std) == len(visible):
         raise ValueError(f"it has {count} vertices, but {len(colors)} colors and {len(std)} deviations")
-    if len(faces) and not 0 <= faces.min() <= faces.max() < count:
+    if indices.dtype.kind != "u" or (len(faces) and faces.max() >= count):
         raise ValueError(f"its faces name other vertices than its {count}")
     if not all(np.isfinite(values).all() for values in (vertices, colors, std)):
         raise ValueError("its vertices, colors or deviations are not finite")

@@ -8,7 +8,7 @@ numbers below by maximum likelihood to the true errors on renders, none of them 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -171,7 +171,7 @@ def load_calibrations() -> Calibrations:
     return Calibrations(alone, alone, alone)
 
 
-def calibration_from(values: Mapping[str, Any]) -> Calibration:
+def calibration_from(values: Any) -> Calibration:
     """Read a calibration from its JSON object: `coefficients` of `FEATURES` in order (those at the end may be
     left out: 0), 21 `floor_m`, `source`.
 
