@@ -7,7 +7,8 @@ import torch
 from limits import refused
 from torch import nn
 
-from amvur.checkpoint import SHARD_BYTES, described, load_checkpoint, load_weights, save_checkpoint
+from amvur.building import described
+from amvur.checkpoint import SHARD_BYTES, load_checkpoint, load_weights, save_checkpoint
 from amvur.errors import ModelFileError, OutputError
 
 NETWORK = {"backbone": "tiny", "image_px": 32, "prior_net": {"hidden": 4}}

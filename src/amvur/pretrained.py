@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amvur.checkpoint import described, load_checkpoint, load_weights
+from amvur.building import described
+from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.errors import AmvurError, ModelFileError
 from amvur.models.network import HandNetwork, NetworkConfig, make_network
 

@@ -18,12 +18,12 @@ from mano_file import mano_arrays, pickled, stand_in_chumpy
 from scipy import sparse
 
 from amvur.errors import InputError, ModelFileError
+from amvur.hand.pickle_opcodes import PickleLimits
 from amvur.hand.pickle_records import RecordError
 from amvur.hand.safe_pickle import (
     MANO_ALLOWED,
     PLAIN_ALLOWED,
     TENSORS_ALLOWED,
-    PickleLimits,
     RefusedGlobalError,
     check_pickle,
     load_pickle,

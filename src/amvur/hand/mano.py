@@ -24,7 +24,7 @@ from amvur.hand.anatomy import anatomical_axes, anatomical_limits, palm_normal, 
 from amvur.hand.joints import BONE_JOINTS, BONE_PARENTS, TIP_JOINTS
 from amvur.hand.model import HandModelArrays
 from amvur.hand.safe_pickle import MANO_ALLOWED, load_pickle
-from amvur.reading import brief, read_npz, reading
+from amvur.reading import brief, open_regular, read_npz, reading
 from amvur.structures import Side
 
 Tips = Literal["freihand", "ho3d", "manopth", "smplx"]
@@ -110,6 +110,8 @@ def load_mano(
     shapedirs = raw["shapedirs"]
     if side == "left" and settings.fix_left_shapedirs:
         shapedirs = shapedirs * np.array([-1.0, 1.0, 1.0])[:, None]
+    with reading(path, "a file", _REMEDY, ModelFileError), open_regular(path) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     tips = tip_vertices(settings.tips, side)
     regressor = _regressor_of_21(raw["J_regressor"], tips)
     joint_template = regressor @ raw["v_template"]
@@ -131,7 +133,7 @@ def load_mano(
         pose_limits=anatomical_limits(rest),
         rest_angles=rest,
         pose_mean=np.zeros(45) if settings.flat_hand_mean else raw["hands_mean"],
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=digest,
     )
 
 

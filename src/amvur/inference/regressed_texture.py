@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 from numpy.typing import NDArray
 from scipy import sparse
 
-from amvur.checkpoint import described, load_checkpoint, load_weights
+from amvur.building import described
+from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.hand.model import HandModel
 from amvur.inference.segmentation import HandLook, Segmentation, shipped_segmentation
 from amvur.inference.texture import sample_vertex_colors

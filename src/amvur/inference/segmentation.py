@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit, log_ndtr
 
-from amvur.checkpoint import described, load_checkpoint, load_weights
+from amvur.building import described
+from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.errors import ModelFileError
 from amvur.inference.vertex_evidence import HandView
 from amvur.models.landmark_trunk import LandmarkTrunk

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from uuid import uuid4
@@ -20,8 +20,8 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
 from amvur.errors import AmvurError, InputError, OutputError
-from amvur.reading import brief, check_tensors, reading
-from amvur.training.label_checks import check_labels
+from amvur.reading import check_tensors, reading
+from amvur.training.label_checks import check_labels, check_stored, stored_count
 from amvur.training.sources import Delivery, RightHands, SkippedSamples, Source, skipped_from_json
 from amvur.training.stopping import ctrl_c_later
 from amvur.training.targets import LabelledImages
@@ -32,15 +32,6 @@ RANK_STRIDE = 2**24
 POOL_BYTES = 64 * 2**30
 """The largest stored pool: that of 400,000 pictures of 224 px."""
 _NAMES = tuple(field.name for field in fields(LabelledImages))
-_STORED = {
-    "intrinsics": (3, 3),
-    "global_orient": (3,),
-    "hand_pose": (45,),
-    "betas": (10,),
-    "transl": (3,),
-    "joints_2d": (21, 2),
-    "joint_confidence": (21,),
-}
 
 
 @dataclass(frozen=True)
@@ -157,10 +148,13 @@ class SamplePool:
                     if note.get("identity") != self._identity():
                         return False
                     tensors = {name: file.get_tensor(name) for name in _NAMES}
-                _check_stored(tensors, self.config.image_px)
+                check_stored(tensors, self.config.image_px)
                 batch = LabelledImages(**tensors)
                 check_labels(batch, self.config.image_px)
-                rendered, skipped = _count(note["rendered"]), skipped_from_json(note.get("skipped", "[]"))
+                rendered, skipped = (
+                    stored_count(note["rendered"]),
+                    skipped_from_json(note.get("skipped", "[]")),
+                )
         except AmvurError:
             return False
         if rendered < len(batch):
@@ -284,23 +278,6 @@ def _allocate(like: LabelledImages, size: int, device: torch.device) -> Labelled
         raise InputError(
             f"A pool of {size} pictures needs {need:.1f} GB: {error}. Lower --pool-size."
         ) from error
-
-
-def _check_stored(tensors: Mapping[str, Tensor], image_px: int) -> None:
-    """Raise `ValueError` for tensors that are no pictures with their labels."""
-    count = len(tensors["has_3d"])
-    for name, tensor in tensors.items():
-        shape = (image_px, image_px, 3) if name == "images" else _STORED.get(name, ())
-        kind = torch.uint8 if name == "images" else torch.float32 if name in _STORED else torch.bool
-        if not count or tuple(tensor.shape) != (count, *shape) or tensor.dtype != kind:
-            raise ValueError(f"its {name} is {tuple(tensor.shape)} of {tensor.dtype}")
-
-
-def _count(text: str) -> int:
-    """Return a number of pictures; raises `ValueError` for what is none."""
-    if not (text.isdecimal() and len(text) < 16):
-        raise ValueError(f"{brief(text)} is no number of pictures")
-    return int(text)
 
 
 def _one_thread(_: int) -> None:

@@ -24,7 +24,8 @@ from amvur.data.real.checks import (
 )
 from amvur.data.real.samples import HandSample
 from amvur.errors import InputError
-from amvur.hand.safe_pickle import PickleLimits, load_pickle
+from amvur.hand.pickle_opcodes import PickleLimits
+from amvur.hand.safe_pickle import load_pickle
 from amvur.reading import brief
 
 SIZE_PX = (640, 480)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from amvur.data.samples import HandBatch
-from amvur.data.synthetic.background import open_picture
+from amvur.data.synthetic.photo_folder import open_picture
 from amvur.data.synthetic.poses import PoseKind, draw_hands
 from amvur.data.synthetic.render_batch import SceneRenderer
 from amvur.data.synthetic.scene import SceneConfig
