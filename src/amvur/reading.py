@@ -72,14 +72,14 @@ def reading(source: object, what: str, remedy: str, error: type[AmvurError] = In
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as cause:
         remedy = remedy if remedy.startswith("Check") else f"Check the path. {remedy}"
         raise error(f"Cannot read {source}: {cause.strerror or reason(cause)}. {remedy}") from cause
+    except OSError as cause:
+        if cause.errno is None:  # a library's, about what the file holds
+            raise error(f"{source} is damaged or not {what} ({reason(cause)}). {remedy}") from cause
+        raise error(f"Cannot read {source}: {cause.strerror or cause}. {remedy}") from cause
     except MemoryError as cause:
         raise error(f"{source} asks for more memory than there is. {remedy}") from cause
     except RecursionError:
         raise error(f"{source} is damaged or not {what} (its values nest too deep). {remedy}") from None
-    except OSError as cause:  # Pillow's have no errno and speak of what the file holds
-        if cause.errno is None:
-            raise error(f"{source} is damaged or not {what} ({reason(cause)}). {remedy}") from cause
-        raise error(f"Cannot read {source}: {cause.strerror or reason(cause)}. {remedy}") from cause
     except LimitError as cause:
         raise error(f"{source} is not read: {cause}. {remedy}") from cause
     except Exception as cause:

@@ -435,10 +435,8 @@ def _read_picture(path):
 
 
 def _read_background(path):
-    from amvur.data.synthetic.generator import _fault
-    from amvur.data.synthetic.photo_folder import _read
+    from amvur.data.synthetic.background import _read
 
-    _fault(path)
     _read(path)
 
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
 from amvur.data.synthetic.scene import stacked
+from amvur.errors import InputError
 
 _BANK, _BANK_PX = 72, 256
 _SHAPES = 14
+_PHOTO_PX = 512
 _SHAPE_LOG_SIZES = (np.log(0.06), np.log(0.9))
 
 
@@ -237,6 +241,41 @@ def blur_some(picture: Float[Tensor, "B H W 3"], sigma_px: Float[Tensor, "B"]) -
         large = interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
         blurred[chosen] = large.permute(0, 2, 3, 1)
     return blurred
+
+
+class PhotoFolder:
+    """A user's pictures as backgrounds: read when wanted, random crops, a few kept in memory."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Remember where the pictures are; none is opened yet."""
+        self.paths = tuple(paths)
+        self._kept: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
+
+    def crop(self, rng: np.random.Generator, size_px: int) -> Float[Tensor, "H W 3"]:
+        """Return a random, perhaps mirrored square of a random picture; raises `InputError` if unreadable."""
+        number = int(rng.integers(len(self.paths)))
+        if number not in self._kept:
+            if len(self._kept) >= 256:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[number] = _read(self.paths[number])
+        picture = self._kept[number]
+        side = int(min(picture.shape[:2]) * rng.uniform(0.35, 1.0))
+        y, x = (int(rng.integers(0, picture.shape[i] - side + 1)) for i in range(2))
+        square = Image.fromarray(picture[y : y + side, x : x + side]).resize(
+            (size_px, size_px), Image.Resampling.BILINEAR
+        )
+        values = np.asarray(square, dtype=np.float32) / 255
+        return torch.from_numpy(values[:, ::-1].copy() if rng.random() < 0.5 else values.copy())
+
+
+def _read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (_PHOTO_PX, _PHOTO_PX))
+            image.thumbnail((2 * _PHOTO_PX, _PHOTO_PX))
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise InputError(f"Wanted a background picture, could not read {path}: {error}.") from error
 
 
 def mix_spectra(

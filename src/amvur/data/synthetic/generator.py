@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Int64
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from amvur.data.samples import HandBatch
-from amvur.data.synthetic.photo_folder import open_picture
 from amvur.data.synthetic.poses import PoseKind, draw_hands
 from amvur.data.synthetic.render_batch import SceneRenderer
 from amvur.data.synthetic.scene import SceneConfig
@@ -26,7 +26,6 @@ from amvur.errors import InputError
 from amvur.hand.loading import OPEN_HAND, load_hand_model
 from amvur.hand.model import HandModel
 from amvur.image import MIN_SIDE_PX, find_images
-from amvur.reading import reason
 
 RESERVED_SEEDS = {"synth-v1": 20_230_622}
 """Seeds of benchmark sets: refused for anything else, so that nobody trains on a benchmark by accident."""
@@ -165,8 +164,7 @@ def load_backgrounds(folder: Path) -> Backgrounds:
         fault = _fault(file)
         if fault is None:
             paths.append(file)
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
         else:
             skipped.append(f"{file} cannot be read as a picture ({fault})")
             warnings.warn(f"Background skipped: {skipped[-1]}", stacklevel=2)
@@ -181,14 +179,16 @@ def load_backgrounds(folder: Path) -> Backgrounds:
 def _fault(file: Path) -> str | None:
     """Decode a picture (JPEGs at reduced size) and return what is wrong with it, if anything."""
     try:
-        with open_picture(file) as image:
-            if min(image.size) < MIN_SIDE_PX:
-                return f"only {image.size[0]}×{image.size[1]} pixels"
-            image.draft("RGB", (512, 512))
-            image.load()
-            image.convert("RGB")
-    except Exception as error:  # Pillow raises nearly everything for damaged files
-        return reason(error)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file) as image:
+                if min(image.size) < MIN_SIDE_PX:
+                    return f"only {image.size[0]}×{image.size[1]} pixels"
+                image.draft("RGB", (512, 512))
+                image.load()
+                image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return str(error)
     return None
 
 

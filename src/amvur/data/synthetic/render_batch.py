@@ -26,6 +26,7 @@ from amvur.data.synthetic.assembly import (
     vertex_points,
 )
 from amvur.data.synthetic.background import (
+    PhotoFolder,
     draw_backgrounds,
     make_bank,
     mix_spectra,
@@ -45,7 +46,6 @@ from amvur.data.synthetic.labels import label_scene, mirror_some
 from amvur.data.synthetic.lighting import draw_lights, make_spheres
 from amvur.data.synthetic.occluders import ThingDraws, Things, build_things, draw_things
 from amvur.data.synthetic.occlusion_target import CoarseView, coarse_view, settings_for_target, settle
-from amvur.data.synthetic.photo_folder import PhotoFolder
 from amvur.data.synthetic.scene import (
     CameraDraws,
     SceneConfig,
