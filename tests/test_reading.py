@@ -12,7 +12,18 @@ import pytest
 from limits import refused, within
 from safetensors.numpy import save_file
 
-from amvur.errors import ImageError, InputError
+from amvur.checkpoint import load_checkpoint
+from amvur.data.real.number_lists import read_numbers
+from amvur.data.real.opening import open_dataset
+from amvur.data.synthetic.shard_reader import read_manifest
+from amvur.detect.model_files import extract_task
+from amvur.errors import AmvurError, ImageError, InputError
+from amvur.evaluation.files import read_predictions, read_truth
+from amvur.evaluation.prediction_files import read_record
+from amvur.export import read_glb, read_report
+from amvur.hand.loading import load_hand_model
+from amvur.hand.mano import load_mano
+from amvur.hand.safe_pickle import load_pickle
 from amvur.reading import (
     JSON_DEPTH,
     LimitError,
@@ -267,3 +278,19 @@ def test_a_long_list_of_tensors_is_refused(tmp_path):
     path.write_bytes(len(text).to_bytes(8, "little") + text)
     with within(1.0, 20), pytest.raises(LimitError, match="header"):
         read_tensors(path, "np", 2**30)
+
+
+# --- paths ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "nothing", "file/in a file"])
+def test_paths_that_lead_nowhere_are_told_by_every_reader(tmp_path, name):
+    (tmp_path / "file").write_text("x")
+    path = tmp_path / name
+    for read in (
+        read_report, read_glb, load_checkpoint, load_hand_model, load_mano, load_pickle, open_dataset, read_manifest,
+        read_truth, read_record, lambda p: read_predictions(p, 2), lambda p: extract_task(p, tmp_path), read_numbers,
+    ):  # fmt: skip
+        with refused(AmvurError, ".", seconds=1.0) as told:
+            read(path)
+        assert str(path)[:100] in str(told.value)

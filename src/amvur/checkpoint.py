@@ -96,7 +96,7 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
     for what it takes in memory.
     """
     folder = Path(folder)
-    if not folder.exists() and _previous(folder).is_dir():
+    if not os.path.exists(folder) and os.path.isdir(_previous(folder)):  # also of a name too long for one
         folder = _previous(folder)  # the writer was killed between its two renames
     config = read_config(folder)
     state: dict[str, Tensor] = {}
@@ -117,9 +117,9 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     """
     folder = Path(folder)
     path = folder / CONFIG
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ModelFileError(f"Wanted a checkpoint folder, found none at {folder}. Check the path.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelFileError(f"Wanted a checkpoint, found no {CONFIG} in {folder}. {_REMEDY}")
     config = read_json(path, "a checkpoint's configuration", _REMEDY, ModelFileError)
     found = config.get("schema")

@@ -14,6 +14,7 @@ from amvur.data.real.labelling import label_photographs
 from amvur.data.real.photographs import is_photographs, open_photographs
 from amvur.errors import InputError
 from amvur.structures import HandDetection
+from amvur.training.real_sources import check_dataset
 
 JOINTS = np.stack([np.linspace(20, 60, 21), np.linspace(70, 30, 21)], -1)
 
@@ -199,3 +200,10 @@ def test_labels_that_are_no_json_end_at_once(tmp_path, text):
     (tmp_path / "labels.json").write_text(text)
     with refused(InputError, r"labels\.json", megabytes=150):
         open_photographs(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "../" * 2000])
+def test_a_picture_whose_name_cannot_be_one_is_told(tmp_path, name):
+    written(tmp_path, images=[{"id": 0, "file_name": name}])
+    with refused(InputError, "1 of 1 samples cannot be used"):
+        check_dataset(open_photographs(tmp_path), False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,8 +44,8 @@ def extract_task(task: Path, folder: Path) -> tuple[Path, Path]:
     """
     wanted = "The detector wants a hand_landmarker.task file (a zip with " + " and ".join(_TASK_MEMBERS) + ")"
     remedy = "Give the path of such a file, or none to use the networks in the wheel of mediapipe."
-    if not task.is_file():
-        kind = "is a folder" if task.is_dir() else "does not exist"
+    if not os.path.isfile(task):
+        kind = "is a folder" if os.path.isdir(task) else "does not exist"
         raise DetectorError(f"{wanted}, but {task} {kind}. {remedy}")
     with (
         reading(task, "a zip file", f"{wanted}. {remedy}", DetectorError),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import zipfile
 from dataclasses import dataclass
@@ -51,8 +52,9 @@ def read_truth(folder: Path) -> HandSet:
     Raises `InputError` if one is missing, broken, of wrong shapes or has values that are not finite.
     """
     names = ("evaluation_xyz.json", "evaluation_verts.json")
-    place = folder if (folder / names[0]).exists() or not (folder / "ref").is_dir() else folder / "ref"
-    missing = [name for name in names if not (place / name).is_file()]
+    inner = not os.path.exists(folder / names[0]) and os.path.isdir(folder / "ref")
+    place = folder / "ref" if inner else folder
+    missing = [name for name in names if not os.path.isfile(place / name)]
     if missing:
         raise InputError(
             f"Ground truth wanted: {' and '.join(names)} in {folder}; missing: {', '.join(missing)}. "
@@ -94,11 +96,9 @@ def read_predictions(path: Path, count: int) -> HandSet:
 
 def _prediction_file(path: Path) -> Path:
     """Return the file to read: `path`, or the only candidate in it."""
-    with reading(path, "a path", "Give the path of pred.json or pred.zip."):
-        there, folder = path.exists(), path.is_dir()
-    if not there:
+    if not os.path.exists(path):
         raise InputError(f"There are no predictions at {path}. Give the path of pred.json or pred.zip.")
-    if not folder:
+    if not os.path.isdir(path):
         return path
     for name in ("pred.json", "pred.zip"):
         if (path / name).is_file():

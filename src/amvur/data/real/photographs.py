@@ -8,6 +8,7 @@ as displayed.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -28,8 +29,8 @@ LABELS_BYTES = 64 * 2**20
 
 def is_photographs(folder: Path) -> bool:
     """Whether a folder (or a JSON file itself) holds photographs labelled in COCO's form."""
-    path = folder / LABELS if folder.is_dir() else folder
-    if path.suffix.lower() != ".json" or not path.is_file():
+    path = folder / LABELS if os.path.isdir(folder) else folder
+    if path.suffix.lower() != ".json" or not os.path.isfile(path):
         return False
     try:
         values = read_json(path, "labels", "", limit_bytes=LABELS_BYTES)
@@ -54,7 +55,7 @@ class Photographs:
 
         In memory they take 500 MB at most beside that.
         """
-        self.path = folder / LABELS if folder.is_dir() else folder
+        self.path = folder / LABELS if os.path.isdir(folder) else folder
         self.split = split
         values, data = _read(self.path)
         self._sha256 = hashlib.sha256(data).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises `InputError` if there is none, if it is damaged or a part of it is of another kind.
     """
     path = folder / MANIFEST
-    if folder.is_dir() and not path.exists():
+    if os.path.isdir(folder) and not os.path.exists(path):
         raise InputError(f"{folder} has no {MANIFEST}, so it is no set that `amvur synthesize` wrote.")
     manifest = read_json(path, "a manifest", "Make the set again in another folder.")
     if manifest.get("schema") != SCHEMA:
