@@ -216,6 +216,13 @@ def test_an_array_that_does_not_fit_its_bytes_is_refused(header):
         read_npz(zipped({"a.npy": npy(header, bytes(8))}))
 
 
+def test_texts_of_no_letters_are_refused():
+    header = "{'descr': '>U1', 'fortran_order': False, 'shape': (1,), }"
+    assert read_npz(zipped({"a.npy": npy(header, b"\0\0\0x")}))["a"].tolist() == ["x"]
+    with pytest.raises(ValueError, match="no letters"):
+        read_npz(zipped({"a.npy": npy(header, b"\0\x11\0\0")}))
+
+
 def test_what_is_packed_small_is_not_unpacked_large():
     data = zipped(
         {"a.npy": npy("{'descr': '|u1', 'fortran_order': False, 'shape': (300000000,), }", bytes(3 * 10**8))}

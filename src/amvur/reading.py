@@ -16,6 +16,7 @@ import os
 import re
 import reprlib
 import stat
+import sys
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -266,5 +267,14 @@ def _array(data: bytes) -> np.ndarray:
     rest = len(data) - stream.tell()
     if dtype.kind not in "biufSU" or not dtype.itemsize or math.prod(shape) * dtype.itemsize != rest:
         raise ValueError(f"an array {brief(shape)} of {brief(str(dtype))} does not fit its {rest:,} bytes")
+    check_letters(data[stream.tell() :], dtype)
     stream.seek(0)
     return np.asarray(npy.read_array(stream, allow_pickle=False))
+
+
+def check_letters(data: bytes | bytearray, dtype: np.dtype[np.generic]) -> None:
+    """Raise `ValueError` for an array of texts whose raw bytes are no letters: numpy could not print it."""
+    if dtype.kind == "U":
+        codes = np.frombuffer(data, f"{dtype.byteorder}u4")
+        if codes.size and int(codes.max()) > sys.maxunicode:
+            raise ValueError("it holds a text of no letters")

@@ -557,3 +557,17 @@ def test_a_pickle_of_torch_is_looked_at_before_torch_reads_it():
         check_pickle(b"\x80\x04" + named + DEEP + b"Ns.", TENSORS_ALLOWED)
     with pytest.raises(RefusedGlobalError, match=r"posix\.system"):
         check_pickle(pickle.dumps(os.system), TENSORS_ALLOWED)
+
+
+@pytest.mark.parametrize("spec", ["U2", "<U2", ">U2"])
+def test_a_text_of_no_letters_is_refused(spec):
+    """numpy takes it, and fails where it is printed."""
+    code = 0x110000.to_bytes(4, "big" if spec[0] == ">" else "little")
+    data = array_pickle(
+        shape=(1,),
+        spec="U2",
+        data=code + bytes(4),
+        state_dtype=(3, spec[0] if spec[0] in "<>" else "<", None, None, None, 8, 4, 8),
+    )
+    with refused(ModelFileError, "no letters"):
+        loads(data, "x")

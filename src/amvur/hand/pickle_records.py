@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import sparse
 
-from amvur.reading import brief
+from amvur.reading import brief, check_letters
 
 _NODE_BYTES = 64
 """What a value takes at least."""
@@ -156,6 +156,7 @@ def make_array(data: object, dtype: object, shape: object, order: str) -> np.nda
         raise RecordError(f"it holds an array whose contents are a {type(data).__name__}")
     if len(data) != math.prod(shape) * kind.itemsize:
         raise RecordError(f"it holds an array {shape} of {kind} in {len(data)} bytes")
+    check_letters(data, kind)
     if not data:
         return np.zeros(shape, kind.newbyteorder("="))
     array = np.frombuffer(data, kind).reshape(shape, order="F" if order == "F" else "C")
