@@ -76,6 +76,7 @@ def alone(reader: Reader, seconds: float) -> int:
         child = os.fork()  # so that what readers import is imported once
         if child == 0:
             status = 2
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries in C talk of what they find
             try:
                 with output.open("w") as stream, contextlib.redirect_stdout(stream):
                     status = told(reader, run(reader, seconds, 0, None, progress), seconds)
