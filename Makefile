@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test fuzz lint format docs clean
 
 demo: .venv/.installed
 	$(BIN)/amvur reconstruct examples --output output/demo
@@ -10,6 +10,11 @@ demo: .venv/.installed
 
 test: .venv/.installed
 	@$(BIN)/python -m pytest
+
+# Damaged files for every reader, from a fixed seed: FUZZ_SECONDS for all together, beside some for preparing.
+FUZZ_SECONDS ?= 60
+fuzz: .venv/.installed
+	@$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 lint: .venv/.installed
 	$(BIN)/ruff check

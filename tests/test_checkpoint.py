@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+from limits import refused
 from torch import nn
 
+from amvur.building import described
 from amvur.checkpoint import SHARD_BYTES, load_checkpoint, load_weights, save_checkpoint
 from amvur.errors import ModelFileError, OutputError
 
@@ -119,11 +121,11 @@ def damage(kind, folder):
     ("kind", "message"),
     [
         ("no config", r"found no config.json"),
-        ("broken config", r"config.json cannot be read"),
+        ("broken config", r"config.json is damaged"),
         ("schema", r"schema 'amvur-checkpoint/9', wanted 'amvur-checkpoint/1'"),
         ("no files", r"lacks the network's settings"),
         ("path", r"lacks the network's settings"),
-        ("no weights", r"model.safetensors cannot be read: No such file"),
+        ("no weights", r"Cannot read .*model.safetensors: No such file"),
         ("truncated", r"model.safetensors is truncated"),
         ("flipped", r"model.safetensors is damaged: its sha256"),
     ],
@@ -148,3 +150,43 @@ def test_weights_of_another_network_are_listed():
     ) as error:
         load_weights(network(), state, "folder")
     assert "(5, 7), found (5, 8)" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": ["amvur-checkpoint/1"]}, {"network": None}, {"network": []}, {"weights": []}, {"weights": {"files": []}},
+        {"weights": {"files": {"model.safetensors": 3}}}, {"weights": {"files": {"model.safetensors": {"bytes": 1}}}},
+        {"weights": {"files": {"model.safetensors": {"bytes": "9", "sha256": ""}}}},
+        {"weights": {"files": {"model.safetensors": {"bytes": 9, "sha256": None}}}},
+        {"weights": {"files": {"..": {"bytes": 9, "sha256": ""}}}}, {"weights": {"files": {"a\0": {"bytes": 9, "sha256": ""}}}},
+        {"hand_model": []}, {"hand_model": {"sha256": 3}}, {"card": 3}, {"calibration": "x"}, {"fusion": [1]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_configuration_of_other_types_is_refused(tmp_path, change):
+    save(tmp_path / "w")
+    path = tmp_path / "w" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with refused(ModelFileError, r"/w"):
+        load_checkpoint(tmp_path / "w")
+
+
+def test_weights_of_another_size_are_not_read(tmp_path):
+    save(tmp_path / "w")
+    with (tmp_path / "w" / "model.safetensors").open("ab") as stream:
+        stream.truncate(2**40)
+    with refused(ModelFileError, r"model\.safetensors is truncated or of another checkpoint", megabytes=10):
+        load_checkpoint(tmp_path / "w")
+
+
+@pytest.mark.parametrize("size", [2**40, 2**62, 200_000_000])
+def test_a_network_is_not_built_far_larger_than_its_weights(tmp_path, size):
+    state = network().state_dict()
+    with (
+        refused(ModelFileError, r"w describes no thing .*larger network than its weights fill", megabytes=10),
+        described(tmp_path / "w", "thing", "Do this.", state),
+    ):
+        nn.Linear(1, size)
+    with described(tmp_path / "w", "thing", "Do this.", state):
+        network()

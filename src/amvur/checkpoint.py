@@ -2,7 +2,8 @@
 
 `config.json`: `{"schema": "amvur-checkpoint/1", "network": {...}, "hand_model": {"name", "sha256"},
 "weights": {"dtype", "files": {NAME: {"bytes", "sha256"}}}, "card": {...}, "calibration": {...}}`.
-A hand model's arrays are never in it: they are non-persistent buffers of the network.
+A hand model's arrays are never in it: they are non-persistent buffers of the network. Weights take twice
+their files' size (four times where they are stored as halves), and files have at most `WEIGHTS_BYTES`.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from amvur.errors import ModelFileError, OutputError
+from amvur.reading import brief, check_tensors, read_bytes, read_json, reading
 
 SCHEMA = "amvur-checkpoint/1"
 CONFIG = "config.json"
@@ -30,7 +30,12 @@ WEIGHTS = "model.safetensors"
 SHARD_BYTES = 15_000_000
 """A shard of this size stays below 16 MB with its header, which many hosts accept as an ordinary file."""
 
+WEIGHTS_BYTES = 4 * 2**30
+"""The largest weights that are read, all files together."""
+
 _PIECE = "::piece"
+_SECTIONS = ("hand_model", "card", "calibration", "fusion")
+"""Sections of the configuration that may be left out."""
 _REMEDY = "Copy the whole checkpoint folder again, or train it anew with `amvur train`."
 
 
@@ -40,18 +45,6 @@ class Checkpoint(NamedTuple):
     network: dict[str, Any]
     state: dict[str, Tensor]
     config: dict[str, Any]
-
-
-@contextmanager
-def described(folder: Path, what: str, remedy: str) -> Iterator[None]:
-    """Make of settings that do not fit a `ModelFileError`, which says that the folder describes no `what`."""
-    try:
-        yield
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(
-            f"The checkpoint {folder} describes no {what} that this version of amvur knows ({error}). "
-            f"{remedy}"
-        ) from error
 
 
 def save_checkpoint(
@@ -99,39 +92,45 @@ def save_checkpoint(
 def load_checkpoint(folder: Path | str) -> Checkpoint:
     """Read a checkpoint and check every byte against its `config.json`.
 
-    Raises `ModelFileError` for a missing folder or file, another schema, and a damaged file.
+    Raises `ModelFileError` for a missing folder or file, another schema, and a damaged file. See the module
+    for what it takes in memory.
     """
     folder = Path(folder)
-    if not folder.exists() and _previous(folder).is_dir():
+    if not os.path.exists(folder) and os.path.isdir(_previous(folder)):  # also of a name too long for one
         folder = _previous(folder)  # the writer was killed between its two renames
     config = read_config(folder)
     state: dict[str, Tensor] = {}
+    left = WEIGHTS_BYTES
     for name, entry in config["weights"]["files"].items():
-        state.update(_read_weights(folder / name, entry))
-    floats = {n: t.float() if t.is_floating_point() else t for n, t in _joined(state).items()}
+        state.update(_read_weights(folder / name, entry, left))
+        left -= entry["bytes"]
+    with reading(folder, "a checkpoint", _REMEDY, ModelFileError):
+        floats = {n: t.float() if t.is_floating_point() else t for n, t in _joined(state).items()}
     return Checkpoint(config["network"], floats, config)
 
 
 def read_config(folder: Path | str) -> dict[str, Any]:
-    """Return the checkpoint's `config.json`; raises `ModelFileError` if it is missing or of another kind."""
+    """Return the checkpoint's `config.json`; raises `ModelFileError` if it is missing or of another kind.
+
+    Every section is there and of its type; what is in `network`, `fusion` and `calibration` is for those who
+    build them.
+    """
     folder = Path(folder)
     path = folder / CONFIG
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ModelFileError(f"Wanted a checkpoint folder, found none at {folder}. Check the path.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelFileError(f"Wanted a checkpoint, found no {CONFIG} in {folder}. {_REMEDY}")
-    try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ModelFileError(f"{path} cannot be read: {error}. {_REMEDY}") from error
-    found = config.get("schema") if isinstance(config, dict) else None
+    config = read_json(path, "a checkpoint's configuration", _REMEDY, ModelFileError)
+    found = config.get("schema")
     if found != SCHEMA:
         raise ModelFileError(
-            f"{path} has the schema {found!r}, wanted {SCHEMA!r}. Use the version of amvur that wrote it."
+            f"{path} has the schema {brief(found)}, wanted {SCHEMA!r}. "
+            "Use the version of amvur that wrote it."
         )
     if not _is_complete(config):
         raise ModelFileError(f"{path} lacks the network's settings or its list of weight files. {_REMEDY}")
-    return dict(config)
+    return {**{name: {} for name in _SECTIONS}, **config}
 
 
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: Path | str) -> None:
@@ -154,12 +153,22 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: Path |
 
 def _is_complete(config: dict[str, Any]) -> bool:
     """Say whether all that loading needs is there, and only plain file names are named."""
+    sections = (config.get(name, {}) for name in _SECTIONS)
     weights = config.get("weights")
     files = weights.get("files") if isinstance(weights, dict) else None
-    if not isinstance(config.get("network"), dict) or not isinstance(files, dict) or not files:
+    if (
+        not all(isinstance(section, dict) for section in (*sections, config.get("network"), files))
+        or not files
+    ):
+        return False
+    if not all(isinstance(text, str) for text in config.get("hand_model", {}).values()):
         return False
     return all(
-        Path(name).name == name and isinstance(entry, dict) and {"bytes", "sha256"} <= set(entry)
+        Path(name).name == name
+        and name.endswith(".safetensors")
+        and isinstance(entry, dict)
+        and type(entry.get("bytes")) is int
+        and isinstance(entry.get("sha256"), str)
         for name, entry in files.items()
     )
 
@@ -244,26 +253,20 @@ def _exchange(staged: Path, folder: Path) -> None:
     shutil.rmtree(previous, ignore_errors=True)
 
 
-def _read_weights(path: Path, entry: Mapping[str, Any]) -> dict[str, Tensor]:
+def _read_weights(path: Path, entry: Mapping[str, Any], limit_bytes: int) -> dict[str, Tensor]:
     """Read one file of weights; raises `ModelFileError` unless it is what was written."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or error
-        raise ModelFileError(
-            f"The checkpoint's weight file {path} cannot be read: {reason}. {_REMEDY}"
-        ) from error
-    if len(data) != entry["bytes"]:
-        raise ModelFileError(
-            f"{path} is truncated or of another checkpoint: {len(data)} bytes, wanted {entry['bytes']}. "
-            f"{_REMEDY}"
-        )
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != entry["sha256"]:
-        raise ModelFileError(
-            f"{path} is damaged: its sha256 is {digest}, wanted {entry['sha256']}. {_REMEDY}"
-        )
-    try:
+    with reading(path, "a safetensors file", _REMEDY, ModelFileError):
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise ModelFileError(
+                f"{path} is truncated or of another checkpoint: {size} bytes, wanted {entry['bytes']}. "
+                f"{_REMEDY}"
+            )
+        check_tensors(path, limit_bytes)
+        data = read_bytes(path, limit_bytes)
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != entry["sha256"]:
+            raise ModelFileError(
+                f"{path} is damaged: its sha256 is {digest}, wanted {brief(entry['sha256'])}. {_REMEDY}"
+            )
         return safetensors.torch.load(data)
-    except SafetensorError as error:
-        raise ModelFileError(f"{path} is no safetensors file ({error}). {_REMEDY}") from error

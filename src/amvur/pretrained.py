@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from amvur.building import described
 from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.errors import AmvurError, ModelFileError
 from amvur.models.network import HandNetwork, NetworkConfig, make_network
@@ -38,37 +40,31 @@ def load_network(
     settings, state, config = load_checkpoint(folder)
     if hand_model is not None:
         settings = {**settings, "hand_model": hand_model}
-    network = _make(folder, settings)
+    network = _make(folder, settings, state)
     load_weights(network, state, folder)
     _check_hand_model(folder, config, network)
     return network.to(device).eval().requires_grad_(False).fold(), config
 
 
-def _make(folder: Path, settings: Mapping[str, Any]) -> HandNetwork:
+def _make(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> HandNetwork:
     """Build the network that a checkpoint's settings describe."""
     try:
-        return make_network(NetworkConfig.from_json(dict(settings)))
+        with described(folder, "network", f"Use the version that wrote it, or: {REMEDY}", state):
+            return make_network(NetworkConfig.from_json(settings))
     except AmvurError as error:
-        raise type(error)(
+        if str(folder) in str(error):
+            raise
+        raise ModelFileError(
             f"The checkpoint {folder} cannot be used: {error} If the hand model's file was moved, say "
             f"where it is: --hand-model FILE. {REMEDY}"
-        ) from error
-    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
-        raise ModelFileError(
-            f"The checkpoint {folder} describes no network that this version of amvur knows "
-            f"({_first_line(error)}). Use the version that wrote it, or: {REMEDY}"
         ) from error
 
 
 def _check_hand_model(folder: Path, config: Mapping[str, Any], network: HandNetwork) -> None:
     """Raise `ModelFileError` if the network was trained with another hand model."""
-    wanted, found = (config.get("hand_model") or {}).get("sha256"), network.hand.arrays.sha256
+    wanted, found = config["hand_model"].get("sha256"), network.hand.arrays.sha256
     if wanted and wanted != found:
         raise ModelFileError(
             f"The checkpoint {folder} was trained with the hand model of sha256 {wanted}, found {found} "
             f"({network.config.hand_model}). Give it the same hand model: --hand-model FILE. {REMEDY}"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".strip().split("\n", maxsplit=1)[0]

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from limits import refused
 from PIL import Image
 
 from amvur.cli import main
@@ -13,6 +14,7 @@ from amvur.data.real.labelling import label_photographs
 from amvur.data.real.photographs import is_photographs, open_photographs
 from amvur.errors import InputError
 from amvur.structures import HandDetection
+from amvur.training.real_sources import check_dataset
 
 JOINTS = np.stack([np.linspace(20, 60, 21), np.linspace(70, 30, 21)], -1)
 
@@ -85,9 +87,7 @@ def test_a_foreign_file_is_kept(tmp_path):
         label_photographs(paths, output, Told())
     assert output.read_text() == "{}"
     output.write_text('{"info": {"made_by": "amvur label"}, "imag')
-    with pytest.raises(
-        InputError, match=r"labels\.json is not what .* or is damaged .* remove it to label anew"
-    ):
+    with pytest.raises(InputError, match=r"labels\.json is damaged or not what .* remove it to label anew"):
         label_photographs(paths, output, Told())
 
 
@@ -141,3 +141,69 @@ def test_bad_annotations_are_named(tmp_path, change, message):
     (tmp_path / "labels.json").write_text(json.dumps(values))
     with pytest.raises(InputError, match=message):
         open_photographs(tmp_path)[0]
+
+
+HAND = {
+    "image_id": 0, "side": "left", "keypoints": [v for x, y in JOINTS for v in (x, y, 2)], "convention": "mediapipe",
+}  # fmt: skip
+
+
+def written(tmp_path, **changes):
+    values = {
+        "info": {"made_by": "amvur label"},
+        "images": [{"id": 0, "file_name": "a.png"}],
+        "annotations": [HAND],
+    }
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({**values, **changes}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"info": {"convention": ["x"]}}, {"images": {}}, {"images": None}, {"annotations": "x"},
+        {"images": [{"id": 2**61 - 1, "file_name": "a.png"}]}, {"images": [{"id": 0}]}, {"images": [{"id": 0, "file_name": 3}]},
+        {"annotations": [3]}, {"annotations": [{**HAND, "image_id": {}}]}, {"annotations": [{**HAND, "image_id": True}]},
+        {"annotations": [{**HAND, "keypoints": {"a": 1}}]}, {"annotations": [{**HAND, "keypoints": [10**400] * 63}]},
+        {"annotations": [{**HAND, "keypoints": "x" * 10**6}]}, {"annotations": [{**HAND, "keypoints_confidence": {}}]},
+        {"annotations": [{**HAND, "side": ["left"] * 10**5}]}, {"annotations": [{**HAND, "bbox": [1, 2, 3]}]},
+        {"annotations": [{**HAND, "bbox": [1, 2, 10**400, 4]}]}, {"annotations": [{**HAND, "bbox": {"x": 1}}]},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)  # fmt: skip
+def test_labels_of_another_kind_are_named(tmp_path, changes):
+    written(tmp_path, **changes)
+    with refused(InputError, r"labels\.json"):
+        open_photographs(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"info": []}, {"info": {}}, {"images": [3]}, {"images": [{"file_name": "a.png"}]}, {"annotations": [{"image_id": 0}]},
+        {"annotations": [{**HAND, "convention": 3}]}, {"annotations": [{**HAND, "image_id": []}]}, {"annotations": None},
+        {"images": [{"id": [[]], "file_name": "a.png"}]},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)  # fmt: skip
+def test_earlier_labels_of_another_kind_are_kept(tmp_path, changes):
+    path = written(tmp_path, **changes)
+    before = path.read_bytes()
+    with refused(InputError, r"labels\.json is damaged or not what amvur label writes .*not overwritten"):
+        label_photographs([], path, Told())
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5, "[" + "{}," * 10**7 + "{}]", ""])
+def test_labels_that_are_no_json_end_at_once(tmp_path, text):
+    (tmp_path / "labels.json").write_text(text)
+    with refused(InputError, r"labels\.json", megabytes=150):
+        open_photographs(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "../" * 2000])
+def test_a_picture_whose_name_cannot_be_one_is_told(tmp_path, name):
+    written(tmp_path, images=[{"id": 0, "file_name": name}])
+    with refused(InputError, "1 of 1 samples cannot be used"):
+        check_dataset(open_photographs(tmp_path), False)

@@ -256,10 +256,10 @@ def test_unusable_folders_are_told(tmp_path):
     with pytest.raises(InputError, match=r"no manifest\.json"):
         list(read_shards(tmp_path))
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"manifest\.json is damaged"):
         read_manifest(tmp_path)
     (tmp_path / "manifest.json").write_text("[]")
-    with pytest.raises(InputError, match="is no manifest"):
+    with pytest.raises(InputError, match=r"manifest\.json is .*no.* a? ?manifest"):
         write_shards(DrawnSource(), tmp_path, ShardPlan(2))
 
 

@@ -148,14 +148,14 @@ def test_predictions_of_nobody_knows_what_are_refused(hands, tmp_path):
     with pytest.raises(OutputError, match=r"without a record\.json"):
         run(tmp_path, hands)
     (tmp_path / "predictions" / "record.json").write_text("{")
-    with pytest.raises(InputError, match=r"record\.json cannot be read"):
+    with pytest.raises(InputError, match=r"record\.json is damaged"):
         run(tmp_path, hands)
 
 
 def test_a_part_lost_before_scoring_is_told(hands, tmp_path):
     predictions = run(tmp_path, hands)
     (predictions.folder / "part-00001.safetensors").unlink()
-    with pytest.raises(InputError, match=r"part-00001\.safetensors cannot be read"):
+    with pytest.raises(InputError, match=r"Cannot read .*part-00001\.safetensors.*predicts what is missing"):
         score(predictions)
 
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from factories import make_hand
+from limits import refused
 
 from amvur.errors import InputError, OutputError
 from amvur.export import ImageRecord, read_report, write_json
@@ -80,3 +81,52 @@ def test_other_files_are_refused_with_the_path(tmp_path, text):
         read_report(path)
     with pytest.raises(InputError, match=r"missing\.json"):
         read_report(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hands": None}, {"hands": {}}, {"hands": "x"}, {"hands": [3]}, {"hands": [None]}, {"hands": [[]]}, {"hands": [{}]},
+        {"image": None}, {"image": {}}, {"image": {"path": 3}}, {"image": {"path": "a\0b"}}, {"warnings": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_parts_of_another_kind_are_refused(tmp_path, content, change):
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps({**content, **change}))
+    with refused(InputError, r"bad\.json is damaged or not a whole report .*amvur reconstruct"):
+        read_report(path)
+
+
+@pytest.mark.parametrize("name", ["image", "hands"])
+def test_parts_that_are_missing_are_named(tmp_path, content, name):
+    del content[name]
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(content))
+    with refused(InputError, rf"bad\.json .*{name}"):
+        read_report(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mesh", 3), ("mesh", ["a.glb"]), ("joints_3d_m", []), ("joints_3d_m", None), ("joints_3d_m", "x" * 10**6),
+        ("joints_3d_m", [[0, 0]] * 21), ("joints_3d_m", [[0, 0, "a"]] * 21), ("joints_3d_m", [[0, 0, None]] * 21),
+        ("joints_3d_m", [[0, 0, 10**400]] * 21), ("joints_3d_m", {"a": 1}), ("joints_std_mm", [1] * 20),
+        ("joints_std_mm", [-1] * 21), ("joints_std_mm", [[1]] * 21), ("joints_std_mm", float("nan")),
+    ],
+)  # fmt: skip
+def test_a_hand_of_another_kind_is_refused(tmp_path, content, name, value):
+    content["hands"][1][name] = value
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(content))
+    with refused(InputError, r"bad\.json "):
+        read_report(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"schema": ' + "1" * 5000, "{}" * 3, "\0"])
+def test_json_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    with refused(InputError, r"bad\.json "):
+        read_report(path)

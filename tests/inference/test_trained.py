@@ -6,11 +6,12 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from limits import refused
 from test_reconstructor import IMAGE, detect, true_mesh
 from truth import INTRINSICS
 
 from amvur.checkpoint import save_checkpoint
-from amvur.errors import AmvurError
+from amvur.errors import AmvurError, ModelFileError
 from amvur.inference import trained
 from amvur.inference.calibration import load_calibrations
 from amvur.inference.network_view import FusionSettings
@@ -111,3 +112,25 @@ def test_a_network_of_another_hand_model_is_asked_only_for_boxes(folder, mano):
     other = Reconstructor(detector="none", device="cpu", checkpoint=str(folder), hand_model=str(mano))
     assert own.trained.fusion.beside_detector
     assert not other.trained.fusion.beside_detector
+
+
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ("fusion", {"network_scale_3d": "2"}), ("fusion", {"network_scale_3d": 10**400}), ("fusion", {"crop_scales": 1.3}),
+        ("fusion", {"crop_scales": [1.3] * 1000}), ("fusion", {"crop_scales": [1e9]}), ("fusion", {"beside_detector": 1}),
+        ("calibration", {"network": 3}), ("calibration", {"network": []}), ("calibration", {"box": {"coefficients": "x" * 10**5}}),
+        ("calibration", {"box": CALIBRATION | {"floor_m": [1e999] * 21}}), ("calibration", {"a" * 10**5: CALIBRATION}),
+        ("network", {"image_px": "64"}), ("network", {"image_px": 10**9}), ("network", {"feature_width": 10**9}),
+        ("network", {"feature_width": -1}), ("network", {"backbone": ["x"]}), ("network", {"backbone": "no such network"}),
+        ("network", {"setting": "other"}), ("network", {"prior_net": 3}), ("network", {"prior_net": {"hidden": 2**40}}),
+        ("network", {"prior_std_mm": True}), ("network", {"hand_model": "nowhere.pkl"}), ("network", {"what": 1}),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_a_value_of_another_kind_is_told_when_it_is_loaded(folder, section, value):
+    if section == "network":
+        value = json.loads((folder / "config.json").read_text())["network"] | value
+    change(folder, **{section: value})
+    with refused(ModelFileError, str(folder), seconds=5.0, megabytes=150):
+        load_trained(folder, CPU)

@@ -167,7 +167,7 @@ def test_another_run_is_not_overwritten(whole):
 
 def test_a_damaged_state_is_named(tmp_path):
     (tmp_path / "state.pt").write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(ModelFileError, match=r"state\.pt cannot be read"):
+    with pytest.raises(ModelFileError, match=r"state\.pt is damaged"):
         go(tmp_path, run={"resume": True})
 
 

@@ -65,7 +65,7 @@ def _default_network() -> str:
         config = read_config(folder)
     except ModelFileError as error:
         return str(error)
-    return f"default ({config['network'].get('backbone', 'unknown backbone')})"
+    return f"default ({str(config['network'].get('backbone', 'unknown backbone'))[:100]})"
 
 
 def _open_hand() -> str:

@@ -152,7 +152,7 @@ def start_network(choice: str) -> NetworkConfig:
     folder = start_folder(choice)
     try:
         return NetworkConfig.from_json(read_config(folder)["network"])
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError) as error:
         raise ModelFileError(f"{folder} describes no network of this version of amvur: {error}.") from error
 
 

@@ -6,7 +6,6 @@ from labelled photographs, and kept as a small JSON file beside this module.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from amvur.errors import DetectorError
+from amvur.reading import brief, parse_json
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ def load_convention(name: str) -> LandmarkConvention:
     Raises `DetectorError` for a name that has no file.
     """
     path = files("amvur.detect") / "assets" / f"{name}.json"
-    if not path.is_file():
-        raise DetectorError(f"No landmark convention is called {name!r}: {path} does not exist.")
-    values = json.loads(path.read_text())
+    if not name.isidentifier() or not path.is_file():
+        raise DetectorError(f"No landmark convention is called {brief(name)}: {path} does not exist.")
+    values = parse_json(path.read_bytes())
     return LandmarkConvention(
         name=name,
         offsets_m=np.array(values["offsets_m"], dtype=np.float64),

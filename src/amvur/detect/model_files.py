@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 from amvur.detect.tflite_conversion import to_onnx
 from amvur.errors import DetectorError
-from amvur.reading import open_regular, read_member, reading
+from amvur.reading import open_regular, open_zip, read_member, reading
 
 _MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
 _LARGEST_MEMBER = 50_000_000
@@ -23,7 +22,7 @@ def read_task(task: Path) -> tuple[bytes, bytes]:
     """
     wanted = "a hand_landmarker.task file (a zip with " + " and ".join(_MEMBERS) + ")"
     with reading(task, wanted, _REMEDY, DetectorError):
-        with open_regular(task) as stream, zipfile.ZipFile(stream) as archive:
+        with open_regular(task) as stream, open_zip(stream) as archive:
             missing = [name for name in _MEMBERS if name not in archive.namelist()]
             if missing:
                 raise ValueError(f"it lacks {' and '.join(missing)}")

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from amvur.errors import DetectorError
+from amvur.reading import read_bytes
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -102,7 +103,7 @@ def _load(model: Path | bytes, name: str) -> InferenceSession:
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # what fails is raised
     try:
-        data = model if isinstance(model, bytes) else model.read_bytes()
+        data = model if isinstance(model, bytes) else read_bytes(model, _OF_THIS_SIZE)
         if len(data) > _OF_THIS_SIZE:
             raise ValueError(f"it has {len(data):,} bytes")
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -1,15 +1,17 @@
 """Reading the files of the official evaluations: predictions and ground truth.
 
-Samples are decoded one by one into arrays, so that a file takes about its own size in memory (the whole of
-it as Python's numbers would take six times that).
+Samples are decoded one by one into arrays, so that a file takes about twice its own size in memory (the whole
+of it as Python's numbers would take six times that). Files may have 200 bytes for every point of the samples
+that the ground truth has (of joints, the first that is read: of 100,000 samples); more is not read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from amvur.errors import InputError
+from amvur.reading import brief, open_regular, open_zip, read_bytes, read_member, reading
 
 JOINTS, VERTICES = 21, 778
 
@@ -28,6 +31,11 @@ _VERTICES_REMEDY = (
 _LARGEST = 1e6  # metres; the squares of much larger numbers overflow
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
+_END = re.compile(r"\][ \t\r\n]*\]")
+"""Where a sample ends: two brackets."""
+POINT_BYTES, SAMPLE_BYTES, SLACK_BYTES, MOST_SAMPLES = 200, 2**20, 2**20, 100_000
+"""The longest text of a point (three numbers of 25 letters, indented) on average, of a sample and beside the
+samples; and the largest number of samples of a data set."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +52,16 @@ def read_truth(folder: Path) -> HandSet:
     Raises `InputError` if one is missing, broken, of wrong shapes or has values that are not finite.
     """
     names = ("evaluation_xyz.json", "evaluation_verts.json")
-    place = folder if (folder / names[0]).exists() or not (folder / "ref").is_dir() else folder / "ref"
-    missing = [name for name in names if not (place / name).is_file()]
+    inner = not os.path.exists(folder / names[0]) and os.path.isdir(folder / "ref")
+    place = folder / "ref" if inner else folder
+    missing = [name for name in names if not os.path.isfile(place / name)]
     if missing:
         raise InputError(
             f"Ground truth wanted: {' and '.join(names)} in {folder}; missing: {', '.join(missing)}. "
             "Give the folder that holds both (the datasets publish them beside the evaluation pictures)."
         )
     joints = _read_list(place / names[0], JOINTS, _JOINTS_REMEDY)
-    vertices = _read_list(place / names[1], VERTICES, _VERTICES_REMEDY)
+    vertices = _read_list(place / names[1], VERTICES, _VERTICES_REMEDY, len(joints))
     if len(joints) != len(vertices):
         raise InputError(
             f"The ground truth in {place} has {len(joints)} samples of joints but {len(vertices)} of "
@@ -67,7 +76,7 @@ def read_predictions(path: Path, count: int) -> HandSet:
     A folder may be given that holds pred.json, pred.zip or just one .json. Raises `InputError` that names
     the file, the sample and the remedy for anything that the official evaluations could not score.
     """
-    name, text = _prediction_text(_prediction_file(path))
+    name, text = _prediction_text(_prediction_file(path), count)
     parser = _Parser(text, name)
     del text
     parser.take("[", "a list of two: [joints, vertices]")
@@ -87,9 +96,9 @@ def read_predictions(path: Path, count: int) -> HandSet:
 
 def _prediction_file(path: Path) -> Path:
     """Return the file to read: `path`, or the only candidate in it."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"There are no predictions at {path}. Give the path of pred.json or pred.zip.")
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path
     for name in ("pred.json", "pred.zip"):
         if (path / name).is_file():
@@ -103,18 +112,21 @@ def _prediction_file(path: Path) -> Path:
     return found[0]
 
 
-def _prediction_text(path: Path) -> tuple[str, str]:
+def _prediction_text(path: Path, count: int) -> tuple[str, str]:
     """Return what to call the file in messages, and its text."""
-    if not zipfile.is_zipfile(path):
-        if path.suffix.lower() == ".zip":
-            raise InputError(f"{path} is no zip file or is cut off. Write or copy it again.")
-        return str(path), _read_text(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            member = _prediction_member(path, archive.namelist())
-            return f"{path}:{member}", _decode(archive.read(member), f"{path}:{member}")
-    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InputError(f"Cannot read {path}: {error}. Make it again: zip -j pred.zip pred.json.") from error
+    limit = SLACK_BYTES + count * (JOINTS + VERTICES) * POINT_BYTES
+    with reading(path, "a pred.json or a zip with it", "Make it again: zip -j pred.zip pred.json."):
+        with open_regular(path) as stream:
+            packed = zipfile.is_zipfile(stream)
+            if not packed and path.suffix.lower() == ".zip":
+                raise InputError(f"{path} is no zip file or is cut off. Write or copy it again.")
+            if packed:
+                with open_zip(stream) as archive:
+                    member = _prediction_member(path, archive.namelist())
+                    data = read_member(archive, archive.getinfo(member), limit)
+                    name = f"{path}:{brief(member).strip(chr(39))}"
+                    return name, _decode(data, name)
+        return str(path), _read_text(path, limit)
 
 
 def _prediction_member(path: Path, names: list[str]) -> str:
@@ -123,32 +135,29 @@ def _prediction_member(path: Path, names: list[str]) -> str:
     named = [n for n in files if PurePosixPath(n).name == "pred.json"]
     if len(named or files) != 1:
         raise InputError(
-            f"{path} should hold one pred.json, found {', '.join(names[:5]) or 'nothing'}. "
+            f"{path} should hold one pred.json, found {brief(names[:5])}. "
             "Make it again: zip -j pred.zip pred.json."
         )
     return (named or files)[0]
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, limit_bytes: int) -> str:
     """Return a file's text; raises `InputError`."""
-    try:
-        return _decode(path.read_bytes(), str(path))
-    except OSError as error:
-        raise InputError(
-            f"Cannot read {path}: {error.strerror or error}. Check the path and its permissions."
-        ) from error
+    with reading(path, "a JSON text", "Check the path and its permissions."):
+        return _decode(read_bytes(path, limit_bytes), str(path))
 
 
 def _decode(data: bytes, name: str) -> str:
+    """Return lists of numbers as text, a byte a letter."""
     try:
-        return data.decode("utf-8-sig")
+        return data.removeprefix(b"\xef\xbb\xbf").decode("ascii")
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is not a JSON text ({error}). Give pred.json or a zip with it.") from error
 
 
-def _read_list(path: Path, points: int, remedy: str) -> Float[np.ndarray, "S N 3"]:
-    """Read a file that is one list of samples."""
-    parser = _Parser(_read_text(path), str(path))
+def _read_list(path: Path, points: int, remedy: str, most: int = MOST_SAMPLES) -> Float[np.ndarray, "S N 3"]:
+    """Read a file that is one list of at most `most` samples."""
+    parser = _Parser(_read_text(path, SLACK_BYTES + most * points * POINT_BYTES), str(path))
     found = parser.samples("points", points, remedy)
     parser.finish()
     return found
@@ -186,19 +195,23 @@ class _Parser:
 
     def _sample(self, which: str, points: int, remedy: str) -> Float[np.ndarray, "N 3"]:
         self._peek()
+        start = self._at
+        end = _END.search(self._text, start, start + SAMPLE_BYTES)
+        part = self._text[start : end.end() if end else start + SAMPLE_BYTES]
         try:
-            value, self._at = _DECODER.raw_decode(self._text, self._at)
+            value, length = _DECODER.raw_decode(part)
+            self._at = start + length
         except (ValueError, RecursionError) as error:
-            broken = getattr(error, "pos", self._at)
+            broken = start + getattr(error, "pos", 0)
             raise InputError(
                 f"{self._name} is broken in {which}, at character {broken:,} of {len(self._text):,}: "
                 "it was cut off or is no JSON. Write or copy it again."
             ) from error
-        try:
-            array = np.asarray(value)
-        except ValueError:  # rows of different lengths
-            array = np.empty(0, object)
-        if array.dtype.kind not in "iuf" or array.shape != (points, 3):
+        array = np.empty(0, object)
+        if '"' not in part:  # numpy would make all texts of a list as long as the longest
+            with contextlib.suppress(ValueError):  # rows of different lengths
+                array = np.asarray(value)
+        if array.dtype.kind not in "iuf" or tuple(array.shape) != (points, 3):
             raise InputError(
                 f"{self._name}: {which} should be {points} × 3 numbers, found {_describe(array, value)}. "
                 f"{remedy}"
@@ -230,4 +243,4 @@ def _describe(array: np.ndarray, value: object) -> str:
     """Say what a sample is instead of numbers of the right shape."""
     if array.dtype.kind in "iuf":
         return " × ".join(map(str, array.shape)) or "one number"
-    return f"a list of {len(value)} that are not rows of 3" if isinstance(value, list) else repr(value)[:40]
+    return f"a list of {len(value)} that are not rows of 3" if isinstance(value, list) else brief(value, 40)

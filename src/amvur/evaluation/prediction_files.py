@@ -12,19 +12,25 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from amvur.errors import InputError, OutputError
 from amvur.evaluation.estimates import Estimates
 from amvur.evaluation.whole_files import remove_leftovers, whole_file
+from amvur.reading import check_tensors, parse_json, read_json, read_tensors, reading
 
 SCHEMA = "amvur-predictions/1"
 RECORD = "record.json"
 PART = 256
 """Samples in a file."""
 
+MOST_SAMPLES, PART_BYTES = 10_000_000, 2**28
+"""The largest number of samples, and the largest file of a part; reading one takes twice its bytes."""
+
 _NAMES = tuple(field.name for field in fields(Estimates))
+_SCALARS = ("placed", "is_left", "occlusion", "skin_tone")
 _REMEDY = "Choose another --output, or remove {folder} to predict anew."
 
 
@@ -76,28 +82,31 @@ class PredictionFolder:
         """Yield keys and estimates part by part; raises `InputError` for a part that is missing or broken."""
         for part in self.parts():
             path = self._path(part)
-            try:
-                with safe_open(path, "np") as file:
-                    keys = json.loads(file.metadata()["keys"])
-                    estimates = Estimates(**{name: file.get_tensor(name) for name in _NAMES})
-            except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-                raise InputError(
-                    f"{path} cannot be read ({error}). Remove it and run the command again: it predicts "
-                    "what is missing."
-                ) from error
-            yield keys, estimates
+            remedy = "Remove it and run the command again: it predicts what is missing."
+            with reading(path, f"predictions of {len(part)} samples", remedy):
+                arrays, notes = read_tensors(path, "np", PART_BYTES, _NAMES)
+                keys = parse_json(notes["keys"])
+                if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+                    raise ValueError("its keys are no list of names")
+                if len(keys) != len(part):
+                    raise ValueError(f"it has {len(keys)} keys")
+                _check(arrays, len(part))
+            yield keys, Estimates(**arrays)
 
     def _path(self, samples: range) -> Path:
         return self.folder / f"part-{samples.start // PART:05d}.safetensors"
 
     def _is_there(self, samples: range) -> bool:
         """Say whether a part can be opened and has the right number of samples."""
+        path = self._path(samples)
+        if not path.exists():
+            return False
         try:
-            with safe_open(self._path(samples), "np") as file:
-                return all(
-                    file.get_slice(name).get_shape()[0] == len(samples) for name in _NAMES
-                )  # safetensors checks the file's length
-        except (OSError, SafetensorError):
+            with reading(path, "predictions", ""):
+                check_tensors(path, PART_BYTES)
+                with safe_open(path, "np") as file:  # which checks the file's length
+                    return all(file.get_slice(name).get_shape()[0] == len(samples) for name in _NAMES)
+        except InputError:
             return False
 
     def _check_same(self, record: Mapping[str, Any]) -> None:
@@ -105,7 +114,7 @@ class PredictionFolder:
         there = _flat({"count": record["count"], **record["configuration"]})
         now = _flat({"count": self.count, **self.configuration})
         differences = [
-            f"{key}: there {there.get(key)}, now {now.get(key)}"
+            f"{key[:100]}: there {_short(there.get(key))}, now {_short(now.get(key))}"
             for key in dict.fromkeys([*there, *now])
             if there.get(key) != now.get(key)
         ]
@@ -119,18 +128,28 @@ class PredictionFolder:
 def read_record(folder: Path) -> dict[str, Any]:
     """Return a folder's record; raises `InputError` if it is missing or damaged."""
     path = folder / RECORD
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}). Remove {folder} to predict anew.") from error
-    good = isinstance(record, dict) and record.get("schema") == SCHEMA
-    if (
-        not good
-        or not isinstance(record.get("count"), int)
-        or not isinstance(record.get("configuration"), dict)
-    ):
+    record = read_json(path, "a record of predictions", f"Remove {folder} to predict anew.")
+    good = record.get("schema") == SCHEMA and isinstance(record.get("configuration"), dict)
+    if not good or type(record.get("count")) is not int or not 0 <= record["count"] <= MOST_SAMPLES:
         raise InputError(f"{path} is no record of {SCHEMA}. Remove {folder} to predict anew.")
-    return dict(record)
+    return record
+
+
+def _check(arrays: Mapping[str, np.ndarray], count: int) -> None:
+    """Raise `ValueError` for arrays of other shapes or types than `Estimates` has."""
+    vertices, truth = (len(arrays[name][0]) if count else 0 for name in ("vertices", "true_vertices"))
+    wanted: dict[str, tuple[int, ...]] = {**dict.fromkeys(_NAMES, (21, 3)), **dict.fromkeys(_SCALARS, ())}
+    wanted |= {"vertices": (vertices, 3), "true_vertices": (truth, 3)}
+    wanted |= {"vertices_std": (vertices,), "R_view_camera": (3, 3)}
+    for name, array in arrays.items():
+        dtype = np.bool_ if name in ("placed", "is_left") else np.float32
+        if array.shape != (count, *wanted[name]) or array.dtype != dtype:
+            raise ValueError(f"its {name} is {array.shape} of {array.dtype}")
+
+
+def _short(value: object) -> str:
+    text = str(value)  # of JSON's types, whose depth is bounded
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import Float
 
 from amvur.data.joint_orders import flip_opengl, joints_to_dataset
+from amvur.data.real.ho3d import LIST_BYTES
 from amvur.errors import InputError
 from amvur.evaluation.files import VERTICES
 from amvur.evaluation.pictures import PictureSource
 from amvur.evaluation.prediction_files import PredictionFolder
 from amvur.evaluation.whole_files import whole_file
+from amvur.reading import read_bytes, reading
 
 FREIHAND_COUNT = 3960
 HO3D_V2_COUNT = 11524
@@ -102,10 +104,10 @@ def _check_count(joints: np.ndarray, vertices: np.ndarray, protocol: str, listed
 
 def _count_lines(path: Path) -> int:
     """Return how many samples an evaluation.txt lists."""
-    try:
-        return sum(1 for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read {path}: {error}. Give the path of HO3D's evaluation.txt.") from error
+    with reading(path, "a list of samples", "Give the path of HO3D's evaluation.txt."):
+        return sum(
+            1 for line in read_bytes(path, LIST_BYTES).decode("utf-8-sig").splitlines() if line.strip()
+        )
 
 
 def _check_points(what: str, points: Float[np.ndarray, "S N 3"]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -13,60 +12,83 @@ from numpy.typing import NDArray
 from amvur.errors import InputError
 from amvur.export.gltf import GENERATOR
 from amvur.export.mesh import SceneMesh, srgb_from_linear
+from amvur.reading import LimitError, brief, parse_json, read_bytes, reading
+
+GLB_BYTES = 64 * 2**20
 
 _DTYPES = {5126: np.float32, 5125: np.uint32, 5121: np.uint8}
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+_WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}
 
 
 def read_glb(path: Path | str) -> list[SceneMesh]:
     """Return the meshes of a GLB file written by `amvur`, one per hand, y up, metres, colours sRGB.
 
-    Raises `InputError` if the file is missing, damaged or was not written by `amvur`.
+    Files have at most `GLB_BYTES`, and meshes take at most 16 times a file's bytes. Raises `InputError` if
+    the file is missing, damaged or was not written by `amvur`.
     """
-    document, buffer = _read_chunks(Path(path))
-    try:
-        primitives = [mesh["primitives"][0] for mesh in document.get("meshes", [])]
-        return [_mesh(document, buffer, primitive) for primitive in primitives]
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}). Write it again: `amvur reconstruct`.") from error
+    with reading(path, "a complete GLB file", "Give one that `amvur` wrote, or write it again."):
+        document, buffer = _read_chunks(Path(path))
+        meshes: list[SceneMesh] = []
+        left = 10 * len(buffer)
+        for mesh in document.get("meshes", []):
+            meshes.append(_mesh(document, buffer, mesh["primitives"][0]))
+            left -= meshes[-1].vertices.nbytes + meshes[-1].faces.nbytes + meshes[-1].colors.nbytes
+            if left < 0:
+                raise LimitError("its meshes name the same numbers over and over")
+        return meshes
 
 
 def _read_chunks(path: Path) -> tuple[dict[str, Any], bytes]:
     """Return the JSON document and the binary buffer of a GLB file."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
-    try:
-        magic, _, total = struct.unpack_from("<4sII", data)
-        size, _ = struct.unpack_from("<I4s", data, 12)
-        if magic != b"glTF" or total != len(data):
-            raise ValueError("no complete GLB file")
-        document = json.loads(data[20 : 20 + size])
-    except (struct.error, ValueError) as error:
-        raise InputError(f"{path} is not a complete GLB file. Give one that `amvur` wrote.") from error
-    if not isinstance(document, dict) or document.get("asset", {}).get("generator") != GENERATOR:
+    data = read_bytes(path, GLB_BYTES)
+    magic, version, total = struct.unpack_from("<4sII", data)
+    size, kind = struct.unpack_from("<I4s", data, 12)
+    if (magic, version, total, kind) != (b"glTF", 2, len(data), b"JSON"):
+        raise ValueError("it does not begin as one of its length")
+    document = parse_json(data[20 : 20 + size])
+    asset = document.get("asset") if isinstance(document, dict) else None
+    if not isinstance(asset, dict) or asset.get("generator") != GENERATOR:
         raise InputError(f"{path} was not written by amvur, so its content is unknown. Give one that was.")
     return document, data[28 + size :]
 
 
 def _mesh(document: dict[str, Any], buffer: bytes, primitive: dict[str, Any]) -> SceneMesh:
-    """Return one primitive as a mesh."""
-
-    def array(accessor: int) -> NDArray[Any]:
-        entry = document["accessors"][accessor]
-        width = _WIDTHS[entry["type"]]
-        offset = document["bufferViews"][entry["bufferView"]]["byteOffset"]
-        values = np.frombuffer(buffer, _DTYPES[entry["componentType"]], entry["count"] * width, offset)
-        return values if width == 1 else values.reshape(-1, width)
-
-    attributes = {key: array(index) for key, index in primitive["attributes"].items()}
+    """Return one primitive as a mesh; raises `ValueError` or the like where its parts do not fit."""
+    attributes = primitive["attributes"]
+    vertices = _array(document, buffer, attributes["POSITION"], "VEC3")
+    count = len(vertices)
     # a mesh with a texture picture keeps its vertex colors under a name that programs do not draw
-    colors = attributes["COLOR_0"] if "COLOR_0" in attributes else attributes["_COLOR"]
-    return SceneMesh(
-        vertices=attributes["POSITION"],
-        faces=array(primitive["indices"]).reshape(-1, 3).astype(np.int64),
-        colors=srgb_from_linear(colors),
-        std_mm=attributes["_STD_MM"],
-        visible=attributes["_VISIBLE"] > 0.5,
+    color = "COLOR_0" if "COLOR_0" in attributes else "_COLOR"
+    colors, std, visible = (
+        _array(document, buffer, attributes[name], kind)
+        for name, kind in ((color, "VEC3"), ("_STD_MM", "SCALAR"), ("_VISIBLE", "SCALAR"))
     )
+    indices = _array(document, buffer, primitive["indices"], "SCALAR")
+    faces = indices.reshape(-1, 3).astype(np.int64)
+    if not count == len(colors) == len(std) == len(visible):
+        raise ValueError(f"it has {count} vertices, but {len(colors)} colors and {len(std)} deviations")
+    if indices.dtype.kind != "u" or (len(faces) and faces.max() >= count):
+        raise ValueError(f"its faces name other vertices than its {count}")
+    if not all(np.isfinite(values).all() for values in (vertices, colors, std)):
+        raise ValueError("its vertices, colors or deviations are not finite")
+    return SceneMesh(vertices, faces, srgb_from_linear(colors), std, visible > 0.5)
+
+
+def _array(document: dict[str, Any], buffer: bytes, number: object, kind: str) -> NDArray[Any]:
+    """Return what an accessor of a kind describes; a view of the buffer, so that it costs nothing."""
+    entry = document["accessors"][_whole(number)]
+    view = document["bufferViews"][_whole(entry["bufferView"])]
+    dtype, width = np.dtype(_DTYPES[entry["componentType"]]), _WIDTHS[kind]
+    start = _whole(view.get("byteOffset", 0)) + _whole(entry.get("byteOffset", 0))
+    size = _whole(entry["count"]) * width * dtype.itemsize
+    if entry["type"] != kind or start + size > len(buffer):
+        raise ValueError(f"an accessor of {brief(entry['type'])} does not fit, or reaches beyond the file")
+    values = np.frombuffer(buffer, dtype, entry["count"] * width, start)
+    return values if width == 1 else values.reshape(-1, width)
+
+
+def _whole(value: object) -> int:
+    """Return an index or a count; raises `ValueError` for anything else."""
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise ValueError(f"{brief(value)} is no place or number of things")
+    return value

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from amvur.errors import InputError, OutputError
 from amvur.hand.joints import JOINT_NAMES
+from amvur.reading import brief, read_json, reading
 from amvur.structures import Camera, HandReconstruction
 
 SCHEMA = "amvur/1"
+REPORT_BYTES = 64 * 2**20
+_REMEDY = "Give a file that `amvur reconstruct` wrote."
 _M, _PX, _MM, _RAD = 6, 3, 4, 6  # decimals: a micrometre, a thousandth of a pixel, 0.1 µm, a microradian
 
 
@@ -61,19 +64,38 @@ def report_bytes(content: dict[str, Any]) -> bytes:
 
 
 def read_report(path: Path | str) -> dict[str, Any]:
-    """Return the report in a file; raises `InputError` if it is missing or not of this schema."""
-    try:
-        content = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not a JSON file. Give one that `amvur reconstruct` wrote.") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else None
+    """Return the report in a file of at most `REPORT_BYTES`, in memory up to 500 MB for a hostile one.
+
+    Raises `InputError` if it is missing, not of this schema, or lacks what every report has: the picture's
+    path, and of every hand 21 joints with finite positions and standard deviations, and a mesh's name or
+    None.
+    """
+    content = read_json(Path(path), "a JSON file", _REMEDY, limit_bytes=REPORT_BYTES)
+    if content.get("schema") != SCHEMA:
         raise InputError(
-            f"{path} has the schema {found!r}, wanted {SCHEMA!r}. Give a file that `amvur reconstruct` wrote."
+            f"{path} has the schema {brief(content.get('schema'))}, wanted {SCHEMA!r}. {_REMEDY}"
         )
+    with reading(path, "a whole report", _REMEDY):
+        _check(content)
     return content
+
+
+def _check(content: dict[str, Any]) -> None:
+    """Raise `ValueError` or the like for what no report of ours is like."""
+    image, hands, warnings = content["image"], content["hands"], content.get("warnings", [])
+    if not isinstance(image, dict) or not isinstance(image.get("path"), str) or "\0" in image["path"]:
+        raise ValueError("its image has no path")
+    if not isinstance(hands, list) or not isinstance(warnings, list):
+        raise ValueError("its hands or warnings are no list")
+    for number, hand in enumerate(hands):
+        if not isinstance(hand, dict) or not isinstance(hand["mesh"], str | None):
+            raise ValueError(f"its hand {number} is no object or has no mesh")
+        for name, shape in (("joints_3d_m", (21, 3)), ("joints_std_mm", (21,))):
+            values = np.array(hand[name], dtype=np.float64)
+            if values.shape != shape or not np.isfinite(values).all():
+                raise ValueError(f"{name} of its hand {number} should be {shape} finite numbers")
+        if (values < 0).any():
+            raise ValueError(f"{name} of its hand {number} is negative")
 
 
 def _hand(hand: HandReconstruction, mesh: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def load_hand_model(
     if str(spec) in VERSIONS:
         return load_open_hand(side, str(spec))
     path = Path(spec)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelFileError(
             f"Wanted a hand model, found no file {path}. Give 'open' or the path of a MANO_RIGHT.pkl."
         )

@@ -24,6 +24,7 @@ from amvur.hand.anatomy import anatomical_axes, anatomical_limits, palm_normal, 
 from amvur.hand.joints import BONE_JOINTS, BONE_PARENTS, TIP_JOINTS
 from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.safe_pickle import MANO_ALLOWED, load_pickle
+from amvur.reading import brief, open_regular, read_npz, reading
 from amvur.structures import Side
 
 Tips = Literal["freihand", "ho3d", "manopth", "smplx"]
@@ -100,8 +101,8 @@ def load_mano(
     """Return MANO's arrays from MANO_RIGHT.pkl, MANO_LEFT.pkl or an .npz with the same keys.
 
     Without `side`, the file's name (LEFT or RIGHT) says which hand it is, else the direction in which its
-    mean pose curls the fingers. Nothing in the pickle is run. Raises `ModelFileError` if the file is
-    missing, unsafe, damaged or not MANO's.
+    mean pose curls the fingers. Nothing in the pickle is run; files have at most 64 MB, and what is made of
+    them 256 MB. Raises `ModelFileError` if the file is missing, unsafe, damaged or not MANO's.
     """
     path = Path(path)
     raw = _read(path)
@@ -109,6 +110,8 @@ def load_mano(
     shapedirs = raw["shapedirs"]
     if side == "left" and settings.fix_left_shapedirs:
         shapedirs = shapedirs * np.array([-1.0, 1.0, 1.0])[:, None]
+    with reading(path, "a file", _REMEDY, ModelFileError), open_regular(path) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     tips = tip_vertices(settings.tips, side)
     regressor = _regressor_of_21(raw["J_regressor"], tips)
     joint_template = regressor @ raw["v_template"]
@@ -130,7 +133,7 @@ def load_mano(
         pose_limits=anatomical_limits(rest),
         rest_angles=rest,
         pose_mean=np.zeros(45) if settings.flat_hand_mean else raw["hands_mean"],
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=digest,
     )
 
 
@@ -161,7 +164,12 @@ def tip_vertices(tips: Tips, side: Side) -> tuple[int, int, int, int, int]:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Return the file's arrays, of the shapes in `_SHAPES`, finite, in float64 or int64."""
-    content = _read_npz(path) if path.suffix == ".npz" else load_pickle(path, MANO_ALLOWED, remedy=_REMEDY)
+    content: object
+    if path.suffix.lower() == ".npz":
+        with reading(path, "an .npz of plain arrays", _REMEDY, ModelFileError):
+            content = read_npz(path, names=_SHAPES)
+    else:
+        content = load_pickle(path, MANO_ALLOWED, remedy=_REMEDY)
     if not isinstance(content, dict):
         raise ModelFileError(f"{path} holds a {type(content).__name__}, not MANO's dictionary. {_REMEDY}")
     arrays = {key: _checked(content, key, path) for key in _SHAPES}
@@ -173,26 +181,23 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read_npz(path: Path) -> dict[str, object]:
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return {key: data[key] for key in _SHAPES if key in data.files}
-    except (OSError, ValueError, EOFError) as cause:
-        raise ModelFileError(f"Cannot read {path} as an .npz of plain arrays: {cause}. {_REMEDY}") from cause
-
-
 def _checked(content: Mapping[str, object], key: str, path: Path) -> np.ndarray:
     """Return entry `key` as an array of the right shape and kind; `ModelFileError` otherwise."""
     template = content.get("v_template")
     if isinstance(template, np.ndarray) and template.shape[:1] != (778,):
         found = _BODY_MODELS.get(len(template) if template.ndim else 0, "another model")
-        raise ModelFileError(f"{path} is {found} ({template.shape} vertices), not MANO (778, 3). {_REMEDY}")
+        raise ModelFileError(
+            f"{path} is {found} ({brief(template.shape)} vertices), not MANO (778, 3). {_REMEDY}"
+        )
     if key not in content:
-        raise ModelFileError(f"{path} lacks MANO's '{key}'; it has {sorted(map(str, content))}. {_REMEDY}")
+        raise ModelFileError(
+            f"{path} lacks MANO's '{key}'; it has {sorted(str(name)[:40] for name in content)[:40]}. "
+            f"{_REMEDY}"
+        )
     value = content[key]
     shape = getattr(value, "shape", None)
     if shape != _SHAPES[key]:
-        raise ModelFileError(f"{path}: '{key}' should be {_SHAPES[key]}, found {shape}. {_REMEDY}")
+        raise ModelFileError(f"{path}: '{key}' should be {_SHAPES[key]}, found {brief(shape)}. {_REMEDY}")
     array = value.toarray() if isinstance(value, sparse.csc_matrix) else np.asarray(value)
     if key in ("f", "kintree_table"):
         if array.dtype.kind not in "iu":

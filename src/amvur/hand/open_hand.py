@@ -10,6 +10,7 @@ import numpy as np
 
 from amvur.errors import ModelFileError
 from amvur.hand.model_arrays import HandModelArrays, mirror_arrays
+from amvur.reading import read_npz, reading
 from amvur.structures import Side
 
 VERSIONS = {"open": "open_hand_v4.npz", "open-v1": "open_hand_v1.npz"}
@@ -27,9 +28,9 @@ def load_open_hand(side: Side = "right", version: str = "open") -> HandModelArra
     path = files("amvur.hand") / "assets" / VERSIONS[version]
     if not path.is_file():
         raise ModelFileError(f"The open hand's file {path} is missing. Reinstall amvur.")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
-        arrays = {key: data[key] for key in data.files}
+    with reading(path, "the open hand", "Reinstall amvur.", ModelFileError):
+        data = path.read_bytes()
+        arrays = read_npz(data)
 
     def real(key: str) -> np.ndarray:
         return np.asarray(arrays[key], dtype=np.float64)
@@ -51,5 +52,5 @@ def load_open_hand(side: Side = "right", version: str = "open") -> HandModelArra
         pose_limits=real("pose_limits"),
         rest_angles=real("rest_angles"),
         pose_mean=np.zeros(45),
-        sha256=digest,
+        sha256=hashlib.sha256(data).hexdigest(),
     )

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import numpy as np
 from scipy import sparse
 
+from amvur.reading import brief, check_letters
+
+_NODE_BYTES = 64
+"""What a value takes at least."""
 _DTYPE = re.compile(r"[<>=|]?([biufc]\d{1,2}|[SU]\d{1,6}|\?)")
 
 
@@ -38,8 +42,8 @@ class Record:
         """Keep the state for later; the unpickler calls this in place of setting attributes."""
         self._state = state
 
-    def value(self, resolve: Callable[[object], object]) -> object:
-        """Return what the record stands for."""
+    def value(self, resolver: Resolver) -> object:
+        """Return what the record stands for, charging `resolver` for what is made before it is made."""
         raise RecordError(f"it holds a bare {type(self).__name__}")
 
     def fields(self, *names: str) -> tuple[object, ...]:
@@ -47,16 +51,6 @@ class Record:
         if not isinstance(self.state, dict) or not all(name in self.state for name in names):
             raise RecordError(f"its {type(self).__name__} lacks {' or '.join(names)}")
         return tuple(self.state[name] for name in names)
-
-
-class Stateless:
-    """A function's stand-in: callable, without attributes, refusing state."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: object) -> None:
-        """Refuse: a pickle that gives state to a function means harm."""
-        raise RecordError("it gives state to a function")
 
 
 class ObjectMarker(Record):
@@ -78,8 +72,10 @@ class DtypeRecord(Record):
         """Return the checked dtype, in the byte order that the state names."""
         spec = getattr(self, "_spec", None)
         if not isinstance(spec, str) or not _DTYPE.fullmatch(spec):
-            raise RecordError(f"it holds an array of type {spec!r}, not of numbers or text")
+            raise RecordError(f"it holds an array of type {brief(spec)}, not of numbers or text")
         dtype = np.dtype(spec)
+        if not dtype.itemsize:  # numpy would make it 1
+            raise RecordError("it holds an array of items without a size")
         if self.state is None:
             return dtype
         if not isinstance(self.state, tuple) or self.state[1:2] not in (("<",), (">",), ("=",), ("|",)):
@@ -94,12 +90,14 @@ class ArrayRecord(Record):
 
     __slots__ = ()
 
-    def value(self, resolve: Callable[[object], object]) -> object:
+    def value(self, resolver: Resolver) -> object:
         """Return the array, after checking that the bytes are as many as shape and type need."""
         if not isinstance(self.state, tuple) or len(self.state) not in (4, 5):
             raise RecordError("it holds an array without contents")
         shape, dtype, fortran, data = self.state[-4:]
-        return _array(data, dtype, shape, "F" if fortran else "C")
+        if isinstance(data, str | bytes | bytearray):
+            resolver.charge(2 * len(data))
+        return make_array(data, dtype, shape, "F" if fortran else "C")
 
 
 class CscRecord(Record):
@@ -107,12 +105,14 @@ class CscRecord(Record):
 
     __slots__ = ()
 
-    def value(self, resolve: Callable[[object], object]) -> object:
+    def value(self, resolver: Resolver) -> object:
         """Return the matrix, after checking its structure."""
         parts = self.fields("_shape", "data", "indices", "indptr")
-        shape, data, indices, indptr = (resolve(part) for part in parts)
-        if not all(isinstance(array, np.ndarray) for array in (data, indices, indptr)):
-            raise RecordError("its sparse matrix is not made of arrays")
+        shape, data, indices, indptr = (resolver.resolve(part) for part in parts)
+        for array in (data, indices, indptr):
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+                raise RecordError("its sparse matrix is not made of arrays of numbers")
+            resolver.charge(2 * array.nbytes)
         matrix = sparse.csc_matrix((data, indices, indptr), shape=_check_shape(shape))
         matrix.check_format(full_check=True)
         return matrix
@@ -123,9 +123,9 @@ class ChumpyRecord(Record):
 
     __slots__ = ()
 
-    def value(self, resolve: Callable[[object], object]) -> object:
+    def value(self, resolver: Resolver) -> object:
         """Return the array."""
-        (x,) = (resolve(v) for v in self.fields("x"))
+        (x,) = (resolver.resolve(v) for v in self.fields("x"))
         if not isinstance(x, np.ndarray):
             raise RecordError("its chumpy.Ch holds no array")
         return x
@@ -136,95 +136,16 @@ class ChumpySelectRecord(Record):
 
     __slots__ = ()
 
-    def value(self, resolve: Callable[[object], object]) -> object:
+    def value(self, resolver: Resolver) -> object:
         """Return the selected array; an index beyond `a` raises `IndexError`."""
-        a, indices, shape = (resolve(v) for v in self.fields("a", "idxs", "preferred_shape"))
+        a, indices, shape = (resolver.resolve(v) for v in self.fields("a", "idxs", "preferred_shape"))
         if not isinstance(a, np.ndarray) or not isinstance(indices, np.ndarray):
             raise RecordError("its chumpy Select is not over arrays")
+        resolver.charge(a.nbytes + 2 * indices.size * a.itemsize)
         return a.ravel()[indices.ravel()].reshape(_check_shape(shape))
 
 
-class MakeArray(Stateless):
-    """`numpy.core.multiarray._reconstruct`: makes the empty array that takes the state."""
-
-    __slots__ = ()
-
-    def __call__(self, kind: object, shape: object, code: object) -> ArrayRecord:
-        """Return an empty record; any class but ndarray, or a size to reserve, is refused."""
-        if kind is not ArrayRecord or shape != (0,):
-            raise RecordError("it makes an array of an unknown kind")
-        return ArrayRecord()
-
-
-class MakeArrayFromBuffer(Stateless):
-    """`numpy.core.numeric._frombuffer`: an array from bytes (pickle protocol 5)."""
-
-    __slots__ = ()
-
-    def __call__(self, data: object, dtype: object, shape: object, order: object) -> ArrayRecord:
-        """Return a record of the array."""
-        record = ArrayRecord()
-        record.__setstate__((shape, dtype, order == "F", data))
-        return record
-
-
-class MakeScalar(Stateless):
-    """`numpy.core.multiarray.scalar`: a number of numpy's."""
-
-    __slots__ = ()
-
-    def __call__(self, dtype: object, data: object) -> object:
-        """Return the number itself, so that it can be a dictionary's key."""
-        return _array(data, dtype, (1,), "C")[0]
-
-
-class EncodeLatin1(Stateless):
-    """`_codecs.encode`: how Python 3 writes bytes for Python 2."""
-
-    __slots__ = ()
-
-    def __call__(self, text: object, encoding: object) -> bytes:
-        """Return the bytes of a latin-1 text; other codecs are refused."""
-        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-            raise RecordError(f"it asks for the codec {encoding!r}")
-        return text.encode("latin1")
-
-
-class EmptyBytes(Stateless):
-    """`bytes`: how Python 3 writes empty bytes for Python 2."""
-
-    __slots__ = ()
-
-    def __call__(self) -> bytes:
-        """Return no bytes; `bytes(n)` would reserve n and is a `TypeError`."""
-        return b""
-
-
-class MakeSet(Stateless):
-    """`set`: how Python 2 wrote one; chumpy's objects hold an empty one."""
-
-    __slots__ = ()
-
-    def __call__(self, items: object) -> set[object]:
-        """Return the set of a list; other arguments are refused."""
-        if not isinstance(items, list):
-            raise RecordError("it makes a set of no list")
-        return set(items)
-
-
-class MakeObject(Stateless):
-    """`copy_reg._reconstructor`: an empty instance of one of our records."""
-
-    __slots__ = ()
-
-    def __call__(self, kind: object, base: object, state: object) -> Record:
-        """Return the record; any other class is refused."""
-        if isinstance(kind, type) and issubclass(kind, Record) and base is ObjectMarker and state is None:
-            return kind()
-        raise RecordError("it makes an object of an unknown kind")
-
-
-def _array(data: object, dtype: object, shape: object, order: str) -> np.ndarray:
+def make_array(data: object, dtype: object, shape: object, order: str) -> np.ndarray:
     """Return the writable array of `shape` whose raw contents are `data`."""
     if not isinstance(dtype, DtypeRecord):
         raise RecordError("it holds an array without a type")
@@ -235,6 +156,7 @@ def _array(data: object, dtype: object, shape: object, order: str) -> np.ndarray
         raise RecordError(f"it holds an array whose contents are a {type(data).__name__}")
     if len(data) != math.prod(shape) * kind.itemsize:
         raise RecordError(f"it holds an array {shape} of {kind} in {len(data)} bytes")
+    check_letters(data, kind)
     if not data:
         return np.zeros(shape, kind.newbyteorder("="))
     array = np.frombuffer(data, kind).reshape(shape, order="F" if order == "F" else "C")
@@ -247,7 +169,15 @@ def _check_shape(shape: object) -> tuple[int, ...]:
         sizes = tuple(int(n) for n in shape)
         if all(0 <= n < 2**31 for n in sizes):
             return sizes
-    raise RecordError(f"it holds an array of shape {shape!r}"[:200])
+    raise RecordError(f"it holds an array of shape {brief(shape)}")
+
+
+def check_keys(keys: Iterable[object]) -> Iterable[object]:
+    """Return keys or items of a set if all are plain: to hash, compare or print others may take for ever."""
+    for key in keys:
+        if not isinstance(key, str | bytes | int | float | complex | np.generic | None):
+            raise RecordError(f"it has a {type(key).__name__} as a key or in a set")
+    return keys
 
 
 _Container = (
@@ -259,15 +189,31 @@ class Resolver:
     """Replaces records inside containers by their values; a value referred to twice is made once."""
 
     def __init__(self, budget_bytes: int) -> None:
-        """Allow arrays of `budget_bytes` together, against small files that multiply what they hold."""
-        self._budget = budget_bytes
-        self._done: dict[int, object] = {}
+        """Allow values of `budget_bytes` together, against small files that multiply what they hold.
+
+        That is what arrays take while they are made, and also what all would take written out in full, every
+        value referred to as often as it is: no printing, comparing or stacking of the result takes more.
+        """
+        self._budget = self._allowed = budget_bytes
+        self._done: dict[int, tuple[object, int]] = {}
         self._open: set[int] = set()
 
     def resolve(self, item: object) -> object:
         """Return `item` with all records replaced; `RecordError` for one that contains itself."""
-        if item is None or isinstance(item, int | float | complex | str | bytes | bytearray | np.generic):
-            return item
+        return self._sized(item)[0]
+
+    def charge(self, nbytes: int) -> None:
+        """Take from the budget what is about to be made; `RecordError` where it is too much."""
+        self._budget -= nbytes
+        if self._budget < 0:
+            raise RecordError("its arrays are larger than allowed")
+
+    def _sized(self, item: object) -> tuple[object, int]:
+        """Return a value, and its bytes when written out."""
+        if isinstance(item, str | bytes | bytearray):  # numpy's too
+            return item, _NODE_BYTES + len(item)
+        if item is None or isinstance(item, int | float | complex | np.generic):
+            return item, _NODE_BYTES
         if not isinstance(item, Record | dict | list | tuple | set | frozenset):
             raise RecordError(f"it holds a {type(item).__name__}")  # named but not called
         key = id(item)  # the recorded pickle outlives this object, so ids are not reused
@@ -277,15 +223,17 @@ class Resolver:
             self._open.add(key)
             self._done[key] = self._make(item)
             self._open.remove(key)
+            if self._done[key][1] > self._allowed:
+                raise RecordError("its values are larger than allowed when written out")
         return self._done[key]
 
-    def _make(self, item: _Container) -> object:
+    def _make(self, item: _Container) -> tuple[object, int]:
+        if isinstance(item, Record):
+            value = item.value(self)
+            return value, _NODE_BYTES + int(getattr(value, "nbytes", 0))
         if isinstance(item, dict):
-            return {self.resolve(k): self.resolve(v) for k, v in item.items()}
-        if not isinstance(item, Record):
-            return type(item)(self.resolve(v) for v in item)
-        value = item.value(self.resolve)
-        self._budget -= value.nbytes if isinstance(value, np.ndarray) else 0
-        if self._budget < 0:
-            raise RecordError("its arrays are larger than allowed")
-        return value
+            entries = {key: self._sized(value) for key, value in item.items()}
+            size = sum(self._sized(key)[1] + size for key, (_, size) in entries.items())
+            return {key: value for key, (value, _) in entries.items()}, _NODE_BYTES + size
+        parts = [self._sized(value) for value in item]
+        return type(item)(value for value, _ in parts), _NODE_BYTES + sum(size for _, size in parts)

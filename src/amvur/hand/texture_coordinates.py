@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int64
 from amvur.errors import InputError
 from amvur.hand.loading import OPEN_HAND
 from amvur.hand.open_hand import VERSIONS
+from amvur.reading import read_npz
 from amvur.structures import Side
 
 _MARGIN = 0.01
@@ -39,8 +40,8 @@ def load_texture_coordinates(hand_model: str = OPEN_HAND, side: Side = "right") 
             "Use the open hand, or vertex colors (no --uv-texture)."
         )
     path = files("amvur.hand") / "assets" / VERSIONS[OPEN_HAND]
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
-        uv, corners, faces = (data[key] for key in ("uv", "uv_faces", "faces"))
+    data = read_npz(path.read_bytes())
+    uv, corners, faces = (data[key] for key in ("uv", "uv_faces", "faces"))
     vertices = np.zeros(len(uv), dtype=np.int64)
     vertices[corners] = faces
     corners = corners.astype(np.int64)

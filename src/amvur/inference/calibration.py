@@ -8,8 +8,7 @@ numbers below by maximum likelihood to the true errors on renders, none of them 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -23,6 +22,7 @@ from amvur.inference.estimator.estimate import Estimate
 from amvur.inference.estimator.observation import NetworkObservations, Observations, merge_passes
 from amvur.inference.estimator.similarity import align_similarity
 from amvur.inference.silhouette.segmentation import HandPixels
+from amvur.reading import brief, parse_json
 from amvur.structures import HandDetection
 
 _HAND_SIZE_M = 0.17
@@ -164,11 +164,11 @@ def _size_px(detection: HandDetection, network: NetworkObservations | None, i: i
 def load_calibrations() -> Calibrations:
     """Return the calibration that ships with the package, for all: networks bring their own."""
     path = files("amvur.inference") / "assets" / "calibration.json"
-    alone = calibration_from(json.loads(path.read_text()))
+    alone = calibration_from(parse_json(path.read_bytes()))
     return Calibrations(alone, alone, alone)
 
 
-def calibration_from(values: Mapping[str, Any]) -> Calibration:
+def calibration_from(values: Any) -> Calibration:
     """Read a calibration from its JSON object: `coefficients` of `FEATURES` in order (those at the end may be
     left out: 0), 21 `floor_m`, `source`.
 
@@ -177,13 +177,13 @@ def calibration_from(values: Mapping[str, Any]) -> Calibration:
     try:
         coefficients = np.array(values["coefficients"], dtype=np.float64)
         floor = np.array(values["floor_m"], dtype=np.float64)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"A calibration needs coefficients and floor_m, found {values!r}.") from error
+    except Exception as error:  # whatever the values are
+        raise InputError(f"A calibration needs coefficients and floor_m, found {brief(values)}.") from error
     good = coefficients.ndim == 1 and 1 <= len(coefficients) <= len(FEATURES) and floor.shape == (21,)
-    if not good or not (np.isfinite(coefficients).all() and (floor >= 0).all()):
+    if not good or not (np.isfinite(coefficients).all() and np.isfinite(floor).all() and (floor >= 0).all()):
         raise InputError(
             f"A calibration needs 1 to {len(FEATURES)} finite coefficients and 21 floors (m), "
-            f"found {values!r}."
+            f"found {brief(values)}."
         )
     coefficients = np.pad(coefficients, (0, len(FEATURES) - len(coefficients)))
-    return Calibration(coefficients, floor, str(values.get("source", "")))
+    return Calibration(coefficients, floor, str(values.get("source", ""))[:1000])

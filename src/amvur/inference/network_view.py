@@ -21,6 +21,7 @@ from amvur.crop import CropTransform
 from amvur.errors import InputError
 from amvur.inference.estimator.observation import merge_passes
 from amvur.models.upright import FRAME_JOINTS, box_overlap, likeliest_turn, palm_vectors, upright_frames
+from amvur.reading import brief
 from amvur.structures import HandDetection, RgbImage
 
 _JOINTS_IN_HAND = 1.1
@@ -28,6 +29,7 @@ _JOINTS_IN_HAND = 1.1
 _LEAST_STD_M, _LEAST_STD_CROP = 1e-3, 2e-3
 _LEAST_PALM_PX = 1.0
 """From the wrist to the knuckles: a palm seen end on, or joints that are none, say nothing of the roll."""
+_MOST_CROPS, _LARGEST_CROP = 16, 100.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,12 @@ class FusionSettings:
         """Refuse what cannot weigh or crop."""
         values = (self.network_scale_3d, self.network_scale_2d, self.steady_looks, *self.crop_scales)
         if not self.crop_scales or not all(np.isfinite(value) and value > 0 for value in values):
-            raise InputError(f"Fusion settings must be finite numbers above 0, found {self}.")
+            raise InputError(f"Fusion settings must be finite numbers above 0, found {brief(self)}.")
+        if len(self.crop_scales) > _MOST_CROPS or max(self.crop_scales) > _LARGEST_CROP:
+            raise InputError(
+                f"Fusion settings may hold {_MOST_CROPS} crop scales up to {_LARGEST_CROP:g}, found "
+                f"{brief(self.crop_scales)}."
+            )
 
 
 class JointNetwork(Protocol):

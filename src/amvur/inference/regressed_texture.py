@@ -18,13 +18,15 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 from numpy.typing import NDArray
 from scipy import sparse
 
-from amvur.checkpoint import described, load_checkpoint, load_weights
+from amvur.building import described
+from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.hand.model import HandModel
 from amvur.inference.silhouette.segmentation import HandLook, Segmentation, shipped_segmentation
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, feature_width, look_at_hand, vertex_evidence
 from amvur.models.texture import TextureConfig, TextureHead, VertexColors
 from amvur.pretrained import shipped
+from amvur.settings import from_json
 from amvur.structures import RgbImage
 
 _STATED = 1.13
@@ -215,8 +217,8 @@ def load_regressor(folder: Path, model: HandModel) -> TextureRegressor:
     segmentation = shipped_segmentation()
     trunk = segmentation.trunk
     sees = feature_width(trunk), trunk.level_widths[-1]
-    with described(folder, "texture head", "Use the version that wrote it, or sampled texture."):
-        config = TextureConfig(**settings)
+    with described(folder, "texture head", "Use the version that wrote it, or sampled texture.", state):
+        config = from_json(TextureConfig, settings)
         if (config.features, config.pooled) != sees:
             raise ValueError(f"it reads {config.features} and {config.pooled} numbers, not {sees}")
         head = TextureHead(config)

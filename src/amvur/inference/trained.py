@@ -14,6 +14,8 @@ from amvur.hand.model_arrays import HandModelArrays
 from amvur.inference.calibration import Calibration, calibration_from
 from amvur.inference.network_view import FusionSettings, JointNetwork, NetworkView, look
 from amvur.pretrained import REMEDY, default_checkpoint, load_network
+from amvur.reading import brief
+from amvur.settings import from_json
 from amvur.structures import HandDetection, RgbImage
 
 
@@ -65,15 +67,9 @@ def load_trained(choice: str | Path | TrainedNetwork, device: torch.device) -> T
 def _load(folder: Path, device: torch.device) -> TrainedNetwork:
     network, config = load_network(folder, device)
     try:
-        fusion = fusion_from(config.get("fusion") or {})
-        calibrations = _calibrations_from(config.get("calibration") or {})
+        fusion, calibrations = fusion_from(config["fusion"]), _calibrations_from(config["calibration"])
     except AmvurError as error:
-        raise type(error)(f"The checkpoint {folder} cannot be used: {error} {REMEDY}") from error
-    except (TypeError, ValueError, AttributeError, KeyError) as error:
-        raise ModelFileError(
-            f"The checkpoint {folder} has a section fusion or calibration that cannot be read ({error!r}). "
-            f"{REMEDY}"
-        ) from error
+        raise ModelFileError(f"The checkpoint {folder} cannot be used: {error} {REMEDY}") from error
     return TrainedNetwork(network, device, fusion, calibrations, str(folder))
 
 
@@ -81,7 +77,7 @@ def _calibrations_from(values: Mapping[str, Any]) -> dict[str, Calibration]:
     """Read the checkpoint's section "calibration": one for each of "network" and "box" that was measured."""
     unknown = set(values) - {"network", "box"}
     if unknown:
-        raise InputError(f"The section calibration may hold network and box, found {sorted(unknown)}.")
+        raise InputError(f"The section calibration may hold network and box, found {brief(sorted(unknown))}.")
     return {name: calibration_from(value) for name, value in values.items()}
 
 
@@ -92,14 +88,6 @@ def fusion_from(values: Mapping[str, Any]) -> FusionSettings:
     """
     known = {f.name for f in fields(FusionSettings)}
     try:
-        chosen = {name: _setting(name, value) for name, value in values.items() if name in known}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The section fusion must hold numbers, found {dict(values)!r}.") from error
-    return FusionSettings(**chosen)  # type: ignore[arg-type]
-
-
-def _setting(name: str, value: Any) -> float | bool | tuple[float, ...]:
-    """Return one of the fusion's settings in its own type."""
-    if name == "crop_scales":
-        return tuple(float(x) for x in value)
-    return bool(value) if name.endswith("beside_detector") else float(value)
+        return from_json(FusionSettings, {name: value for name, value in values.items() if name in known})
+    except TypeError as error:
+        raise InputError(f"The section fusion must hold numbers: {error}.") from error

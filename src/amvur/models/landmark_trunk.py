@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from amvur.detect.networks import shipped_network
 from amvur.errors import ModelFileError
-from amvur.reading import reading
+from amvur.reading import read_bytes, reading
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -30,6 +30,7 @@ _LIMITS: dict[str, tuple[float | None, float | None]] = {
     "Clip": (0.0, 6.0),
 }
 """What follows an operator: nothing, ReLU or ReLU6."""
+_NETWORK_BYTES = 50_000_000
 _FROZEN_STEPS = 39
 """Operators that are never tuned: they hold most of the arithmetic and a quarter of the weights, and the map
 behind them (112×14×14) is small enough to be stored, so that tuning the rest need not run them."""
@@ -148,7 +149,7 @@ def _read(path: Path) -> tuple[list[_Step], dict[str, np.ndarray], int, int]:
     import onnx
 
     with reading(path, "the hand-landmark network", "Reinstall amvur.", ModelFileError):
-        model: ModelProto = onnx.load_model_from_string(path.read_bytes())
+        model: ModelProto = onnx.load_model_from_string(read_bytes(path, _NETWORK_BYTES))
         halves = {
             w.name.removesuffix("_half"): onnx.numpy_helper.to_array(w) for w in model.graph.initializer
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -18,9 +19,11 @@ from amvur.models.backbone import make_backbone
 from amvur.models.features import Features
 from amvur.models.folded import folded
 from amvur.models.prior_net import HandEstimate, PriorNet, PriorNetConfig, camera_scale
+from amvur.settings import from_json
 
 Setting = Literal["prior", "amvur", "final"]
 Crop = Literal["square", "upright"]
+_LARGEST_PX = 2048
 Design = Literal["connected", "self", "cross", "template"]
 
 
@@ -57,11 +60,15 @@ class NetworkConfig:
     crop: Crop = "square"
 
     @staticmethod
-    def from_json(values: dict[str, object]) -> NetworkConfig:
-        """Rebuild a configuration from `dataclasses.asdict`'s result after a way through JSON."""
-        nested = dict(values)
-        prior = nested.pop("prior_net", {})
-        return NetworkConfig(prior_net=PriorNetConfig(**prior), **nested)  # type: ignore[arg-type]
+    def from_json(values: Mapping[str, Any]) -> NetworkConfig:
+        """Rebuild a configuration from `dataclasses.asdict`'s result after a way through JSON.
+
+        Raises `TypeError` for what is none and `ValueError` for pictures of a size that none has.
+        """
+        config = from_json(NetworkConfig, values)
+        if not 32 <= config.image_px <= _LARGEST_PX:
+            raise ValueError(f"image_px cannot be {config.image_px}")
+        return config
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from amvur.settings import from_json
+
 _HINTS = 10
 _LIKE_SKIN = 0.02
 """Colors of a hand spread by no less than this (sRGB in [0, 1])."""
@@ -34,9 +36,8 @@ class SegmentationConfig:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SegmentationConfig:
-        """Read it back from JSON, which knows no tuples; raises `TypeError` for what is none."""
-        found: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-        return cls(**found)
+        """Read it back from JSON; raises `TypeError` for what is none."""
+        return from_json(cls, values)
 
 
 class HandSegmenter(nn.Module):

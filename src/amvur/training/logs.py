@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from amvur.errors import OutputError
+from amvur.reading import read_bytes, reading
 
+LOG_BYTES = 2**25
 COLUMNS = (
     "step",
     "loss",
@@ -30,7 +32,8 @@ class RunLog:
     def __init__(self, folder: Path, resumed_step: int = 0) -> None:
         """Go on with the table of `folder`; rows after `resumed_step` are of steps done again: dropped.
 
-        Raises `OutputError` where it cannot be written.
+        A table has at most `LOG_BYTES` and takes up to 40 times its size. Raises `OutputError` where it
+        cannot be read or written.
         """
         self.path = folder / "log.csv"
         self._columns: list[str] = []
@@ -67,14 +70,18 @@ class RunLog:
 
     def _keep_until(self, step: int) -> None:
         """Drop rows after `step`, and half a row that a killed run left."""
-        with self.path.open(newline="") as stream:
-            rows = list(csv.reader(stream))
+        with reading(self.path, "the log of a run", "Move it away or choose another folder.", OutputError):
+            text = read_bytes(self.path, LOG_BYTES).decode(errors="replace")
+            # a line at a time: a quote that is not closed would run through all others
+            rows = [row for line in text.splitlines() for row in csv.reader([line])]
         if not rows or rows[0][:1] != ["step"]:
             self.path.unlink()
             return
         self._columns = rows[0]
         kept = [
-            row for row in rows[1:] if len(row) == len(rows[0]) and row[0].isdigit() and int(row[0]) <= step
+            row
+            for row in rows[1:]
+            if len(row) == len(rows[0]) and row[0].isdecimal() and len(row[0]) < 16 and int(row[0]) <= step
         ]
         staged = self.path.with_name(".log.csv.tmp")
         with staged.open("w", newline="") as stream:

@@ -20,7 +20,8 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
 from amvur.errors import AmvurError, InputError, OutputError
-from amvur.training.label_checks import check_labels
+from amvur.reading import check_tensors, reading
+from amvur.training.label_checks import check_labels, check_stored, stored_count
 from amvur.training.sources import Delivery, RightHands, SkippedSamples, Source, skipped_from_json
 from amvur.training.stopping import ctrl_c_later
 from amvur.training.targets import LabelledImages
@@ -28,6 +29,8 @@ from amvur.training.targets import LabelledImages
 RANK_STRIDE = 2**24
 """Every process of a run with filling threads draws its own pictures: process r's begin at r times this."""
 
+POOL_BYTES = 64 * 2**30
+"""The largest stored pool: that of 400,000 pictures of 224 px."""
 _NAMES = tuple(field.name for field in fields(LabelledImages))
 
 
@@ -135,16 +138,26 @@ class SamplePool:
     def load(self, path: Path | str) -> bool:
         """Take the pictures of a file; False where there is none, or one of other pictures or damaged.
 
-        To be called before the first `fill`.
+        A file has at most `POOL_BYTES` and takes twice its size. To be called before the first `fill`.
         """
         try:
-            with safe_open(path, "pt") as file:
-                note = file.metadata() or {}
-                if note.get("identity") != self._identity():
-                    return False
-                batch = LabelledImages(**{name: file.get_tensor(name) for name in _NAMES})
-                rendered, skipped = int(note["rendered"]), skipped_from_json(note.get("skipped", "[]"))
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+            with reading(path, "a pool of pictures", ""):
+                check_tensors(Path(path), POOL_BYTES)
+                with safe_open(path, "pt") as file:
+                    note = file.metadata() or {}
+                    if note.get("identity") != self._identity():
+                        return False
+                    tensors = {name: file.get_tensor(name) for name in _NAMES}
+                check_stored(tensors, self.config.image_px)
+                batch = LabelledImages(**tensors)
+                check_labels(batch, self.config.image_px)
+                rendered, skipped = (
+                    stored_count(note["rendered"]),
+                    skipped_from_json(note.get("skipped", "[]")),
+                )
+        except AmvurError:
+            return False
+        if rendered < len(batch):
             return False
         if len(batch) > self.config.size:
             # whoever wanted fewer gets the first ones; a ring that went round has none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def check_dataset(dataset: HandDataset, with_3d: bool, name: str | None = None) 
         try:
             sample = dataset[int(index)]
             labels_of(sample, with_3d)
-            if not sample.image_path.is_file():
+            if not os.path.isfile(sample.image_path):
                 raise InputError(f"{sample.key}: its picture {sample.image_path} does not exist.")
         except AmvurError as error:
             faults.append(str(error))

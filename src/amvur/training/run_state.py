@@ -11,14 +11,18 @@ from typing import Any
 from uuid import uuid4
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from amvur.checkpoint import load_weights, save_checkpoint
 from amvur.errors import InputError, ModelFileError, OutputError
+from amvur.hand.safe_pickle import TENSORS_ALLOWED, check_pickle
+from amvur.reading import LimitError, brief, open_regular, open_zip, read_member, reading
+from amvur.settings import from_json
 from amvur.training.optimization import AveragedNetwork
 
 STATE, LAST, POOL = "state.pt", "last", "pool.safetensors"
 _SCHEMA = "amvur-training/1"
+_PICKLE_BYTES = 2**24
 
 
 @dataclass
@@ -77,29 +81,59 @@ def load_state(
 ) -> Progress:
     """Go on from `state.pt`; raises `ModelFileError` if it is damaged, `InputError` if of another network.
 
-    What a killed run had half written is removed.
+    What a killed run had half written is removed. It takes as much memory as file and network are large.
     """
     path = folder / STATE
     for name in (STATE, POOL):
         for leftover in folder.glob(f".{name}.*.tmp"):
             leftover.unlink(missing_ok=True)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+    with reading(path, "the state of a run", "Start anew in another folder.", ModelFileError):
+        content = _read(path)
         found, schema = content["network"], content["schema"]
-    except Exception as error:  # zip, pickle and key errors of a damaged or foreign file
-        raise ModelFileError(
-            f"{path} cannot be read as the state of a run ({error}). Start anew in another folder."
-        ) from error
-    wanted = json.dumps(network_config, sort_keys=True)
-    if schema != _SCHEMA or found != wanted:
-        raise InputError(
-            f"{path} is of another network ({found}) than is asked for ({wanted}). "
-            "Resume with the same preset, or start in another folder."
-        )
-    load_weights(network, content["model"], path)
-    load_weights(average.module, content["average"], path)
-    optimizer.load_state_dict(content["optimizer"])
-    return Progress(**content["progress"])
+        wanted = json.dumps(network_config, sort_keys=True)
+        if schema != _SCHEMA or found != wanted:
+            raise InputError(
+                f"{path} is of another network ({brief(found, 2000)}) than is asked for ({wanted}). "
+                "Resume with the same preset, or start in another folder."
+            )
+        progress = from_json(Progress, content["progress"])
+        load_weights(network, content["model"], path)
+        load_weights(average.module, content["average"], path)
+        _check_optimizer(content["optimizer"], optimizer)
+        optimizer.load_state_dict(content["optimizer"])
+    return progress
+
+
+def _check_optimizer(content: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Raise `ValueError` or the like for a state that is not of such an optimizer and its parameters."""
+    own = optimizer.state_dict()
+    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
+    for number, values in content["state"].items():
+        for name, value in values.items():
+            if not isinstance(value, Tensor) or (value.ndim and value.shape != shapes[number]):
+                raise ValueError(f"its {brief(name)} of parameter {number} is of another shape")
+    for group, wanted in zip(content["param_groups"], own["param_groups"], strict=True):
+        if {name: type(value) for name, value in group.items()} != {n: type(v) for n, v in wanted.items()}:
+            raise ValueError("its optimizer has other settings")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what is in a state's file; nothing in it is run.
+
+    It is a zip of tensors and a pickle, which is looked at first: torch's reader would hash any key.
+    """
+    with open_regular(path) as stream, open_zip(stream) as archive:
+        stored = [info for info in archive.infolist() if info.filename.endswith("/data.pkl")]
+        if len(stored) != 1 or any(info.compress_type for info in archive.infolist()):
+            raise ValueError("it is no file of torch's")
+        check_pickle(read_member(archive, stored[0], _PICKLE_BYTES), TENSORS_ALLOWED)
+        size = os.fstat(stream.fileno()).st_size
+        if sum(info.file_size for info in archive.infolist()) > size:
+            raise LimitError("its parts are larger than the file")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}")
+    return content
 
 
 def save_last(

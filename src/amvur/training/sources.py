@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any, Protocol
 
 from torch.utils.data import IterableDataset
 
 from amvur.data.samples import HandBatch
 from amvur.errors import AmvurError
+from amvur.reading import parse_json
+from amvur.settings import from_json
 from amvur.training.targets import LabelledImages, as_right_hands
 
 TOLD = 5
@@ -25,6 +27,9 @@ class Skipped:
     dataset: str
     index: int
     reason: str
+
+
+_FIELDS = tuple(field.name for field in fields(Skipped))
 
 
 @dataclass(frozen=True)
@@ -111,4 +116,4 @@ class SkippedSamples:
 
 def skipped_from_json(text: str) -> tuple[Skipped, ...]:
     """Return what `SkippedSamples.to_json` wrote; raises `ValueError` or `TypeError` for anything else."""
-    return tuple(Skipped(*values) for values in json.loads(text))
+    return tuple(from_json(Skipped, dict(zip(_FIELDS, row, strict=True))) for row in parse_json(text))

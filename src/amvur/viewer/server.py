@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from amvur.errors import AmvurError, InputError
+from amvur.export.gltf_reader import GLB_BYTES
+from amvur.export.report import read_report
 from amvur.hand.joints import JOINT_PARENTS
+from amvur.reading import read_bytes, reading
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,18 @@ class SceneContent:
 
 
 def load_scene(path: Path) -> SceneContent:
-    """Read a GLB file, or a JSON report with the GLB files beside it; raises `InputError`."""
+    """Read a GLB file, or a JSON report with the GLB files beside it; raises `InputError`.
+
+    Sizes are bounded as in `read_report` and `read_glb`.
+    """
     if path.suffix.lower() == ".glb":
         return SceneContent({path.name: _read(path)}, np.zeros((0, 21, 3)), np.zeros((0, 21)))
     if path.suffix.lower() != ".json":
         raise InputError(f"Cannot show {path}: wanted a .glb or .json file that `amvur reconstruct` wrote.")
-    try:
-        hands = json.loads(_read(path))["hands"]
-        meshes = [str(hand["mesh"]) for hand in hands]
-        joints = np.array([hand["joints_3d_m"] for hand in hands], dtype=np.float64).reshape(-1, 21, 3)
-        std = np.array([hand["joints_std_mm"] for hand in hands], dtype=np.float64).reshape(-1, 21) / 1000
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no report of `amvur reconstruct`. Give one that is.") from error
+    hands = read_report(path)["hands"]
+    meshes = [hand["mesh"] or "" for hand in hands]
+    joints = np.array([hand["joints_3d_m"] for hand in hands], dtype=np.float64).reshape(-1, 21, 3)
+    std = np.array([hand["joints_std_mm"] for hand in hands], dtype=np.float64).reshape(-1, 21) / 1000
     # names only: a report from elsewhere must not reach out of its folder
     names = [Path(mesh).name for mesh in meshes if mesh.endswith(".glb")]
     files = {name: _read(path.parent / name) for name in names}
@@ -104,8 +106,6 @@ def _center(content: SceneContent) -> Float[np.ndarray, "3"]:
 
 
 def _read(path: Path) -> bytes:
-    """Return a file's bytes or raise `InputError`."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
+    """Return a GLB file's bytes, which the browser reads; raises `InputError`."""
+    with reading(path, "a GLB file", "Check the path."):
+        return read_bytes(path, GLB_BYTES)

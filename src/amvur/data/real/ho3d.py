@@ -15,17 +15,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from amvur.data.real.ho3d_frames import Frame, read_frame
+from amvur.data.real.ho3d_frames import LIMITS, Frame, read_frame
 from amvur.data.real.layouts import HO3D, list_folder, require
 from amvur.data.real.number_lists import NumberLists, sha256_of
 from amvur.data.real.samples import HandSample
 from amvur.errors import InputError
+from amvur.reading import read_bytes, reading
 
 _LINE = re.compile(r"[\w-][\w.-]*/[\w-]+")
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _FOLDERS = {"training": "train", "evaluation": "evaluation"}
 _COUNTS = {11524: "v2", 20137: "v3"}
 """Evaluation frames of the two versions."""
+LIST_BYTES = 2**23
+"""The largest list of frames; that of HO3D v3 has a twentieth of it."""
 _TRUTH = {"xyz": (21, 3), "verts": (778, 3)}
 
 
@@ -86,10 +89,8 @@ class Ho3d:
         for key in self._frames:
             sequence, number = key.split("/")
             path = self.folder / _FOLDERS[self.split] / sequence / "meta" / f"{number}.pkl"
-            try:
-                labels.update(path.read_bytes())
-            except OSError as error:
-                raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+            with reading(path, "a frame's labels", "Copy or download it again."):
+                labels.update(read_bytes(path, LIMITS.file_bytes))
         return {
             "set": self.name,
             "split": self.split,
@@ -110,11 +111,12 @@ class Ho3d:
 
 
 def _read_list(path: Path) -> list[str]:
-    """Return the lines SEQUENCE/NUMBER of a list; raises `InputError`."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read {path}: {error}. Copy or download it again.") from error
+    """Return the lines SEQUENCE/NUMBER of a list of at most `LIST_BYTES`; raises `InputError`.
+
+    In memory it takes up to 50 times its size.
+    """
+    with reading(path, "a list of frames", "Copy or download it again."):
+        lines = read_bytes(path, LIST_BYTES).decode("utf-8-sig").splitlines()
     frames = []
     for number, line in enumerate(lines, start=1):
         if not (line := line.strip()):

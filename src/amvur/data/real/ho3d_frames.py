@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,13 @@ from amvur.data.real.checks import (
 )
 from amvur.data.real.samples import HandSample
 from amvur.errors import InputError
-from amvur.hand.safe_pickle import PickleLimits, load_pickle
+from amvur.hand.pickle_opcodes import PickleLimits
+from amvur.hand.safe_pickle import load_pickle
+from amvur.reading import brief
 
 SIZE_PX = (640, 480)
 
-_LIMITS = PickleLimits(file_bytes=4 * 2**20, array_bytes=16 * 2**20)
+LIMITS = PickleLimits(file_bytes=4 * 2**20, array_bytes=16 * 2**20)
 _REMEDY = "Copy or download the file again from the data set's own page; if it is so there, leave it out."
 _FLIP = np.diag(OPENGL_FROM_OPENCV)
 
@@ -46,6 +49,8 @@ def read_frame(frame: Frame, truth: Mapping[str, np.ndarray], truth_path: Path) 
     """Return a frame as a sample; `truth` are its rows of the released ground truth (xyz, verts), if any.
 
     `truth_path` names the file of joints in messages.
+
+    A pickle has at most 4 MB, and what is made of it 16 MB.
 
     Raises `InputError` that names the file for a pickle that is damaged or names anything but plain data,
     missing or impossible values, and labels that belong to another picture.
@@ -80,7 +85,7 @@ def read_frame(frame: Frame, truth: Mapping[str, np.ndarray], truth_path: Path) 
 
 
 def _read_meta(path: Path) -> dict[Any, Any]:
-    meta = load_pickle(path, remedy=_REMEDY, limits=_LIMITS, error=InputError)
+    meta = load_pickle(path, remedy=_REMEDY, limits=LIMITS, error=InputError)
     if not isinstance(meta, dict):
         raise InputError(f"{path} holds a {type(meta).__name__}, not a frame's dictionary. {_REMEDY}")
     return meta
@@ -90,8 +95,8 @@ def _array(meta: Mapping[Any, Any], key: str, shape: tuple[int, ...], where: str
     """Return a value as finite float64 of a shape; raises `InputError`, also where it is None or missing."""
     value = _optional(meta, key, (shape,), where)
     if value is None:
-        there = sorted(str(name) for name, known in meta.items() if known is not None)
-        raise InputError(f"{where} has no {key} (known are {', '.join(there)}). {_REMEDY}")
+        there = sorted(str(name)[:40] for name, known in meta.items() if known is not None)
+        raise InputError(f"{where} has no {key} (known are {', '.join(there[:40])}). {_REMEDY}")
     return value
 
 
@@ -102,19 +107,32 @@ def _optional(
     value = meta.get(key)
     if value is None:
         return None
-    try:
-        array = np.asarray(value)
-    except ValueError:  # a list of rows of different lengths
-        array = np.empty(0, object)
+    array = np.empty(0, object)
+    with contextlib.suppress(ValueError, TypeError):  # rows of different lengths, texts
+        array = value if isinstance(value, np.ndarray) else _numbers(value)
     array = array.squeeze()
     if array.dtype.kind not in "iuf" or array.shape not in shapes:
         wanted = " or ".join(" × ".join(map(str, shape)) for shape in shapes)
         raise InputError(
-            f"{where}: {key} should be {wanted} numbers, found {array.shape} of {array.dtype}. {_REMEDY}"
+            f"{where}: {key} should be {wanted} numbers, found {brief(array.shape)} of {array.dtype}. "
+            f"{_REMEDY}"
         )
     if not np.isfinite(array).all():
         raise InputError(f"{where}: {key} has values that are not finite (NaN or infinite). {_REMEDY}")
     return array.astype(np.float64)
+
+
+def _numbers(value: object) -> np.ndarray:
+    """Return lists of numbers as an array; raises `ValueError` for ragged ones, `TypeError` for others.
+
+    As float64 first: numpy would make all texts of a list as long as the longest.
+    """
+    array = np.asarray(value, dtype=np.float64)
+    if array.size > 100 or not all(
+        isinstance(v, int | float | np.number) for v in np.array(value, object).flat
+    ):
+        raise TypeError("not numbers")
+    return array
 
 
 def _joints(

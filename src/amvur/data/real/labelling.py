@@ -14,10 +14,12 @@ from uuid import uuid4
 
 import numpy as np
 
+from amvur.data.real.photographs import LABELS_BYTES, is_id
 from amvur.detect.base import Detector
-from amvur.errors import AmvurError, InputError, OutputError
+from amvur.errors import AmvurError, OutputError
 from amvur.hand.joints import JOINT_NAMES, JOINT_PARENTS
 from amvur.image import load_image
+from amvur.reading import open_regular, parse_json, read_bytes, reading
 from amvur.structures import HandDetection
 
 LOW_CONFIDENCE = 0.5
@@ -53,7 +55,8 @@ def label_photographs(
     for path in paths:
         name = os.path.relpath(path, output.parent)
         try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            with open_regular(path) as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
             old = before.get(name)
             if old is not None and old[0].get("sha256") == digest:
                 records[name] = old
@@ -115,25 +118,20 @@ def _short(value: float, digits: int = 2) -> float:
 
 
 def _previous(output: Path) -> dict[str, Record]:
-    """Return what an earlier run wrote, by file name."""
+    """Return what an earlier run wrote, by file name; files have at most `LABELS_BYTES`."""
     if not output.exists():
         return {}
-    try:
-        values = json.loads(output.read_bytes())
-        ours = values["info"]["made_by"] == "amvur label"
-        images = {image["id"]: image for image in values["images"]}
-        records: dict[str, Record] = {image["file_name"]: (image, []) for image in images.values()}
+    remedy = "It is not overwritten. Give another --output, or remove it to label anew."
+    with reading(output, "what amvur label writes", remedy):
+        values = parse_json(read_bytes(output, LABELS_BYTES))
+        if values["info"]["made_by"] != "amvur label":
+            raise ValueError("it does not say made_by: amvur label")
+        images = {image["id"]: image for image in values["images"] if is_id(image["id"])}
+        records: dict[str, Record] = {str(image["file_name"]): (image, []) for image in images.values()}
         for hand in values["annotations"]:
-            records[images[hand["image_id"]]["file_name"]][1].append(hand)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        ours, reason = False, f"{type(error).__name__}: {error}"
-    else:
-        reason = "it does not say made_by: amvur label"
-    if not ours:
-        raise InputError(
-            f"{output} is not what amvur label writes, or is damaged ({reason}), and is not overwritten. "
-            "Give another --output, or remove it to label anew."
-        )
+            if not isinstance(hand["convention"], str):
+                raise ValueError("an annotation has no convention")
+            records[str(images[hand["image_id"]]["file_name"])][1].append(hand)
     return records
 
 

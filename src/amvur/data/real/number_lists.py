@@ -1,28 +1,31 @@
 """Large JSON lists of arrays (annotations of FreiHAND and HO3D), read row by row where they lie.
 
 FreiHAND's training meshes are 1.5 GB of text: only the places of the rows are kept in memory, found from
-brackets, and a row is decoded when it is asked for.
+brackets, and a row is decoded when it is asked for. At most `ROWS` rows take 16 bytes each (48 while they
+are looked for), a row of at most `ROW_BYTES` 30 times its text; time is linear in the file's size.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from amvur.errors import InputError
+from amvur.reading import LimitError, open_regular, parse_json, read_bytes, reading
 
 _CHUNK = 1 << 20
 _OPEN, _CLOSE = ord("["), ord("]")
 _HEAD, _GAP, _TAIL = (re.compile(p) for p in (rb"(?:\xef\xbb\xbf)?\s*\[\s*", rb"\s*,\s*", rb"\s*\]\s*"))
 _LONGEST = 4096
 """Bytes that may lie between rows; more is no layout that anybody writes."""
+ROWS, ROW_BYTES, NUMBERS_BYTES = 1_000_000, 2**20, 2**24
+"""Rows of a list, bytes of a row (one of 778 vertices has 60,000), bytes of a flat list of numbers."""
 AGAIN = "Copy or download it again."
 
 
@@ -39,11 +42,8 @@ class NumberLists:
         rows is not looked at yet.
         """
         self.path, self.shape = path, shape
-        try:
-            with path.open("rb") as file:
-                self._places = _find_rows(file, path)
-        except OSError as error:
-            raise InputError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
+        with reading(path, "a list of lists of numbers", AGAIN), open_regular(path) as file:
+            self._places = _find_rows(file, path)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -52,12 +52,14 @@ class NumberLists:
     def __getitem__(self, index: int) -> Float64[np.ndarray, "..."]:
         """Return row `index`; raises `InputError` that names file and row if it is not finite numbers."""
         start, end = self._places[index]
-        try:
-            with self.path.open("rb") as file:
-                file.seek(start)
-                row = np.asarray(json.loads(file.read(end - start))).squeeze()
-        except (OSError, ValueError, RecursionError) as error:  # also rows of different lengths
-            raise InputError(f"{self.path}: entry {index} cannot be read ({error}). {AGAIN}") from error
+        with (
+            reading(f"{self.path}: entry {index}", "a list of numbers", AGAIN),
+            open_regular(self.path) as file,
+        ):
+            if end - start > ROW_BYTES:
+                raise LimitError(f"it has {end - start:,} bytes, allowed are {ROW_BYTES:,}")
+            file.seek(start)
+            row = numbers_of(file.read(end - start)).squeeze()
         if row.dtype.kind not in "iuf" or row.shape != self.shape:
             found = " × ".join(map(str, row.shape)) if row.dtype.kind in "iuf" else "something else"
             wanted = " × ".join(map(str, self.shape))
@@ -72,12 +74,8 @@ class NumberLists:
 
 def read_numbers(path: Path) -> Float64[np.ndarray, "N"]:
     """Return a JSON file that is one flat list of numbers; raises `InputError`."""
-    try:
-        values = np.asarray(json.loads(path.read_bytes()))
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is cut off or is no JSON ({error}). {AGAIN}") from error
+    with reading(path, "one list of numbers, or is cut off", AGAIN):
+        values = numbers_of(read_bytes(path, NUMBERS_BYTES))
     if values.dtype.kind not in "iuf" or values.squeeze().ndim > 1:
         raise InputError(f"{path} should be one list of numbers, found something else. {AGAIN}")
     if not np.isfinite(values).all():
@@ -88,23 +86,31 @@ def read_numbers(path: Path) -> Float64[np.ndarray, "N"]:
 def sha256_of(path: Path) -> str:
     """Return the hash of a file's bytes; raises `InputError`."""
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            for chunk in _chunks(file):
-                digest.update(chunk)
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
+    with reading(path, "a file", "Check the path."), open_regular(path) as file:
+        for chunk in _chunks(file):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
-def _find_rows(file: BinaryIO, path: Path) -> Int64[np.ndarray, "N 2"]:
+def numbers_of(text: bytes) -> np.ndarray:
+    """Return nested lists of numbers in JSON as an array, objects where there are texts; raises `ValueError`.
+
+    A text would make all others of its list as long as itself.
+    """
+    return np.empty(0, object) if b'"' in text else np.asarray(parse_json(text))
+
+
+def _find_rows(file: io.BufferedIOBase, path: Path) -> Int64[np.ndarray, "N 2"]:
     """Return where rows begin and end: brackets of the second level."""
-    starts, ends, depth, offset = [], [], 0, 0
+    starts, ends, depth, offset, rows = [], [], 0, 0, 0
     for chunk in _chunks(file):
         data = np.frombuffer(chunk, np.uint8)
         opening = data == _OPEN
         at = np.flatnonzero(opening | (data == _CLOSE))
         opens = opening[at]
+        rows += int(np.count_nonzero(opens))
+        if rows > 100 * ROWS:
+            raise LimitError(f"it holds more than {100 * ROWS:,} lists")
         after = depth + np.cumsum(np.where(opens, 1, -1))
         starts.append(at[opens & (after == 2)] + offset)
         ends.append(at[~opens & (after == 1)] + offset + 1)
@@ -115,12 +121,14 @@ def _find_rows(file: BinaryIO, path: Path) -> Int64[np.ndarray, "N 2"]:
         raise InputError(
             f"{path} is cut off after {len(last)} entries ({offset:,} bytes): its list does not end. {AGAIN}"
         )
+    if len(first) > ROWS:
+        raise LimitError(f"it has {len(first):,} entries, allowed are {ROWS:,}")
     places = np.stack([first, last], 1) if len(first) == len(last) else np.zeros((0, 2), np.int64)
     _check_between(file, places, offset, path)
     return places
 
 
-def _check_between(file: BinaryIO, places: Int64[np.ndarray, "N 2"], size: int, path: Path) -> None:
+def _check_between(file: io.BufferedIOBase, places: Int64[np.ndarray, "N 2"], size: int, path: Path) -> None:
     """Raise `InputError` if anything but rows is in the list, which would shift all rows behind it."""
     if not len(places):
         raise InputError(f"{path} is no list of lists of numbers. {AGAIN}")
@@ -138,6 +146,6 @@ def _check_between(file: BinaryIO, places: Int64[np.ndarray, "N 2"], size: int, 
             )
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
+def _chunks(file: io.BufferedIOBase) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK):
         yield chunk

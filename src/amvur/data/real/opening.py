@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from amvur.data.real.freihand import FreiHand
@@ -27,7 +28,7 @@ def open_dataset(path: Path, split: str = "evaluation") -> HandDataset:
         raise InputError(f"A data set has the splits {' and '.join(SPLITS)}, found '{split}'.")
     if is_photographs(folder):
         return open_photographs(folder, split)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"Wanted the folder of a data set, found none at {folder}. Check the path.")
     if is_freihand(folder):
         return FreiHand(folder, split)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from amvur.data.samples import HandBatch, JointState
-from amvur.errors import InputError
+from amvur.reading import LimitError, brief, parse_json, read_npz, reading
 from amvur.structures import RgbImage
 
 ImageFormat = Literal["jpg", "png"]
@@ -32,6 +32,19 @@ ARRAYS = {
 }
 """Labels in KEY.npz; half floats keep colors to 0.00025, a sixteenth of a step of 8 bits."""
 
+_SHAPES = {
+    "intrinsics": (3, 3),
+    "joints": (21, 3),
+    "joints_2d": (21, 2),
+    "joint_states": (21,),
+    "global_orient": (3,),
+    "hand_pose": (45,),
+    "betas": (10,),
+    "transl": (3,),
+}
+SIDE_PX, SAMPLE_BYTES, ARRAY_BYTES = 4096, 2**26, 2**26
+"""The largest picture that is read, the largest sample's files, and the largest arrays of a sample."""
+
 Files = dict[str, bytes]
 """The files of one sample by suffix: jpg or png, mask.png, json, npz."""
 
@@ -50,24 +63,45 @@ def encode_sample(batch: HandBatch, place: int, kind: str, image_format: ImageFo
 
 
 def decode_sample(files: Mapping[str, bytes], name: str) -> HandBatch:
-    """Return a batch of one from the files of a sample; `name` is for the message of an `InputError`."""
-    try:
-        labels = json.loads(files["json"])
+    """Return a batch of one from the files of a sample; `name` is for the message of an `InputError`.
+
+    Pictures have at most `SIDE_PX` a side, arrays `ARRAY_BYTES` together.
+    """
+    with reading(f"Sample {name}", "one that amvur synthesize wrote", "Make it again."):
+        labels = parse_json(files["json"])
         values: dict[str, torch.Tensor] = {
             "images": torch.from_numpy(picture_of(files["jpg"] if "jpg" in files else files["png"])),
             "mask": torch.from_numpy(_pixels(files["mask.png"], "1")),
         }
         for key in (*SMALL, *SCALARS):
             values[key] = torch.tensor(labels[key], dtype=_dtype(key))
-        with np.load(io.BytesIO(files["npz"]), allow_pickle=False) as arrays:
-            for key in ARRAYS:
-                array = torch.from_numpy(arrays[key])
-                values[key] = array.float() if array.is_floating_point() else array
+        for key, array in read_npz(files["npz"], ARRAY_BYTES, ARRAYS).items():
+            tensor = torch.from_numpy(array)
+            values[key] = tensor.float() if tensor.is_floating_point() else tensor
+        _check(values)
         return HandBatch(**{key: value[None] for key, value in values.items()})
-    except (KeyError, ValueError, TypeError, OSError, UnidentifiedImageError) as error:
-        raise InputError(
-            f"Sample {name} is damaged ({type(error).__name__}: {error}). Make it again."
-        ) from error
+
+
+def _check(values: Mapping[str, torch.Tensor]) -> None:
+    """Raise `ValueError` for shapes or types that are not a sample's."""
+    height, width = values["mask"].shape
+    vertices = len(values["vertices"])
+    meshes = dict.fromkeys(("vertices", "vertex_albedo", "vertex_colors"), (vertices, 3))
+    masks = dict.fromkeys(("visible_vertices", "unoccluded_vertices"), (vertices,))
+    shapes = {**_SHAPES, **meshes, **masks, "images": (height, width, 3), "mask": (height, width)}
+    for key, value in values.items():
+        kind = value.is_floating_point() == (key in meshes or _dtype(key).is_floating_point)
+        if tuple(value.shape) != shapes.get(key, ()) or not (
+            kind or key in ("images", "mask") or key in masks
+        ):
+            raise ValueError(f"its {key} is {brief(tuple(value.shape))} of {value.dtype}")
+        if key in masks and value.dtype != torch.bool:
+            raise ValueError(f"its {key} is of {value.dtype}")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(f"its {key} is not finite")
+    states = values["joint_states"]
+    if not 0 <= int(states.min()) <= int(states.max()) < len(JointState):
+        raise ValueError("its joint_states are unknown")
 
 
 def picture_of(data: bytes) -> RgbImage:
@@ -120,6 +154,8 @@ def _image_bytes(pixels: np.ndarray, image_format: ImageFormat) -> bytes:
 def _pixels(data: bytes, mode: str) -> np.ndarray:
     """Return the pixels of a file, a copy that can be written to."""
     with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as image:
+        if max(image.size) > SIDE_PX:
+            raise LimitError(f"a picture of {image.size[0]}×{image.size[1]} pixels")
         return np.array(image.convert(mode))
 
 

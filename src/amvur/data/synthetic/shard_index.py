@@ -13,9 +13,18 @@ import numpy as np
 from jaxtyping import Int64
 
 from amvur.data.samples import HandBatch
-from amvur.data.synthetic.records import Files, decode_sample
-from amvur.data.synthetic.shard_reader import finished_shards, open_shard, read_manifest
+from amvur.data.synthetic.records import SAMPLE_BYTES, Files, decode_sample
+from amvur.data.synthetic.shard_reader import (
+    finished_shards,
+    headers,
+    open_archive,
+    read_file,
+    read_manifest,
+)
 from amvur.errors import InputError
+from amvur.reading import LimitError, open_regular, reading
+
+_HEADERS_BYTES = 2**16
 
 
 class IndexedShards:
@@ -45,16 +54,16 @@ class IndexedShards:
         number = bisect_right(self._ends, place)
         path = self.folder / self._names[number]
         first = self._ends[number - 1] if number else 0
-        try:
+        with reading(
+            path, "a whole shard", "To mend it, delete it and run the command that made the set again."
+        ):
             starts = self._index(path, self._ends[number] - first)
             start, end = (int(value) for value in starts[place - first : place - first + 2])
-            with open_shard(path) as stream:
+            if end - start > SAMPLE_BYTES + _HEADERS_BYTES:
+                raise LimitError(f"a sample of {end - start:,} bytes, allowed are {SAMPLE_BYTES:,}")
+            with open_regular(path) as stream:
                 stream.seek(start)
                 files = _files_of(stream.read(end - start))
-        except (tarfile.TarError, EOFError) as error:
-            raise InputError(
-                f"{path} is damaged ({error}): delete it and run the command that made the set again."
-            ) from error
         return decode_sample(files, f"{path}:{place:09d}")
 
     def identity(self) -> dict[str, Any]:
@@ -65,14 +74,16 @@ class IndexedShards:
         """Return where the samples of a shard begin, and where the last one ends."""
         if path.name not in self._starts:
             starts: dict[str, int] = {}
-            with open_shard(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-                for member in archive:
+            with open_archive(path) as archive:
+                for member in headers(archive):
                     starts.setdefault(member.name.partition(".")[0], member.offset)
+                    if len(starts) > count:
+                        break
                 end = archive.offset
             if len(starts) != count:
                 raise InputError(
-                    f"{path} holds {len(starts)} samples, the manifest says {count}: delete it and run the "
-                    "command that made the set again."
+                    f"{path} has not the {count} samples of the manifest: delete it and run the command that "
+                    "made the set again."
                 )
             self._starts[path.name] = np.array([*starts.values(), end], dtype=np.int64)
         return self._starts[path.name]
@@ -82,7 +93,6 @@ def _files_of(data: bytes) -> Files:
     """Return the files of one sample, a piece of a shard."""
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         files = Files()
-        for member in archive:
-            stream = archive.extractfile(member)
-            files[member.name.partition(".")[2]] = b"" if stream is None else stream.read()
+        for member in headers(archive):
+            files[member.name.partition(".")[2]] = read_file(archive, member, SAMPLE_BYTES)
     return files

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit, log_ndtr
 
-from amvur.checkpoint import described, load_checkpoint, load_weights
+from amvur.building import described
+from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.errors import ModelFileError
 from amvur.inference.vertex_evidence import HandView
 from amvur.models.landmark_trunk import LandmarkTrunk
@@ -162,7 +163,7 @@ def load_segmentation(folder: Path, trunk: LandmarkTrunk | None = None) -> Segme
     """
     settings, state, _ = load_checkpoint(folder)
     trunk = trunk or LandmarkTrunk()
-    with described(folder, "segmentation", "Use the version that wrote it."):
+    with described(folder, "segmentation", "Use the version that wrote it.", state):
         config = SegmentationConfig.from_json(settings)
         if config.levels != trunk.level_widths:
             raise ValueError(f"it reads maps of {config.levels} channels, not {trunk.level_widths}")
