@@ -61,6 +61,8 @@ def reading(source: object, what: str, remedy: str, error: type[AmvurError] = In
     except (AmvurError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
     except OSError as cause:
+        if cause.errno is None:  # a library's, about what the file holds
+            raise error(f"{source} is damaged or not {what} ({reason(cause)}). {remedy}") from cause
         raise error(f"Cannot read {source}: {cause.strerror or cause}. {remedy}") from cause
     except MemoryError as cause:
         raise error(f"{source} asks for more memory than there is. {remedy}") from cause
@@ -85,7 +87,7 @@ def reason(cause: BaseException) -> str:
 
 
 @contextmanager
-def open_regular(path: Path) -> Iterator[IO[bytes]]:
+def open_regular(path: Path) -> Iterator[io.BufferedReader]:
     """Open a regular file for reading; a pipe, socket or device is an `OSError` at once, and never waits."""
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "the path holds a NUL character")

@@ -160,7 +160,9 @@ def tip_vertices(tips: Tips, side: Side) -> tuple[int, int, int, int, int]:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Return the file's arrays, of the shapes in `_SHAPES`, finite, in float64 or int64."""
-    content = _read_npz(path) if path.suffix == ".npz" else load_pickle(path, MANO_ALLOWED, remedy=_REMEDY)
+    content = (
+        _read_npz(path) if path.suffix.lower() == ".npz" else load_pickle(path, MANO_ALLOWED, remedy=_REMEDY)
+    )
     if not isinstance(content, dict):
         raise ModelFileError(f"{path} holds a {type(content).__name__}, not MANO's dictionary. {_REMEDY}")
     arrays = {key: _checked(content, key, path) for key in _SHAPES}

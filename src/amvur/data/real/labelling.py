@@ -18,6 +18,7 @@ from amvur.detect.base import Detector
 from amvur.errors import AmvurError, InputError, OutputError
 from amvur.hand.joints import JOINT_NAMES, JOINT_PARENTS
 from amvur.image import load_image
+from amvur.reading import open_regular
 from amvur.structures import HandDetection
 
 LOW_CONFIDENCE = 0.5
@@ -53,13 +54,14 @@ def label_photographs(
     for path in paths:
         name = os.path.relpath(path, output.parent)
         try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            with open_regular(path) as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
             old = before.get(name)
             if old is not None and old[0].get("sha256") == digest:
                 records[name] = old
                 tally.kept += 1
             else:
-                records[name] = _label(path, name, digest, detector)
+                records[name] = _label(path, name, digest, detector, say)
                 tally.labelled += 1
                 unsaved += 1
         except (AmvurError, OSError) as error:
@@ -78,9 +80,12 @@ def label_photographs(
 Record = tuple[dict[str, Any], list[dict[str, Any]]]
 
 
-def _label(path: Path, name: str, digest: str, detector: Detector) -> Record:
-    """Return a photograph's entry and those of its hands."""
-    pixels = load_image(path).pixels
+def _label(path: Path, name: str, digest: str, detector: Detector, say: Callable[[str], None]) -> Record:
+    """Return a photograph's entry and those of its hands; `say` tells what was odd about the file."""
+    loaded = load_image(path)
+    for warning in loaded.warnings:
+        say(warning)
+    pixels = loaded.pixels
     height, width = pixels.shape[:2]
     hands = detector.detect(pixels)
     image = {"file_name": name, "width": width, "height": height, "sha256": digest}
