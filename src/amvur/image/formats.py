@@ -44,7 +44,7 @@ _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_LENGTH = 278, 322, 323
 _SENSOR_DATA = (32803, 34892)
 """TIFF's photometric interpretations of what a sensor saw: a color filter array, or linear raw."""
 
-Opener = Callable[[io.BufferedIOBase, str], Image.Image]
+Opener = Callable[[Any, str], Image.Image]
 
 
 def open_picture(stream: io.BufferedIOBase, name: str) -> Image.Image:
