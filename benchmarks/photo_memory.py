@@ -2,9 +2,9 @@
 
     python benchmarks/photo_memory.py [--megapixels 12] [--only NAME]
 
-Linux only. Writes noise (what compresses worst) of that many megapixels in every format and mode, reads each in
-a process of its own and prints its peak beyond the interpreter: bytes a pixel and, at the format's own limit,
-gigabytes.
+Linux only. Writes noise (what compresses worst) of that many megapixels in every format and mode, reads each
+in a process of its own and prints its peak beyond the interpreter: bytes a pixel and, at the format's limit,
+gigabytes. Other limits, such as those of TIFFs in one piece, are in `amvur.image.formats`.
 """
 
 from __future__ import annotations

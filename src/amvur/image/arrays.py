@@ -13,7 +13,7 @@ WANTED = "An image must be a numpy array (height, width, 3) of uint8 in RGB orde
 
 
 def check_image(image: object) -> RgbImage:
-    """Return an `(H, W, 3)` uint8 array in one piece; raises `InputError` with the remedy for anything else."""
+    """Return an `(H, W, 3)` uint8 array in one piece; `InputError` with the remedy for anything else."""
     if not isinstance(image, np.ndarray):
         kind = f"{type(image).__module__}.{type(image).__qualname__}"
         raise InputError(f"{WANTED}, found {kind}. {_instead(image)}")

@@ -21,7 +21,7 @@ MAX_MEGAPIXELS = 120
 """Larger pictures are refused, never shrunk unasked, because every coordinate in the results is a pixel of
 the image as displayed. Reading takes up to 10 bytes a pixel, 1.2 GB: see `docs/photographs.md`."""
 
-MEGAPIXELS_OF = {"AVIF": 70, "HEIF": 80, "JPEG2000": 35, "WEBP": 55}
+MEGAPIXELS_OF = {"AVIF": 48, "HEIF": 80, "JPEG2000": 40, "WEBP": 55}
 """Formats whose decoders hold a picture several times over: less is read, for the same 1.2 GB."""
 
 MAX_BYTES_WHOLE = 256 * 2**20
