@@ -76,6 +76,23 @@ def test_one_photograph_makes_a_report_an_overlay_and_a_mesh(photo, tmp_path, en
     assert "%" not in output.err, "no progress bar where there is no terminal"
 
 
+def test_what_is_no_picture_is_told_before_the_engine_is_loaded(photo, tmp_path, monkeypatch, capsys):
+    def load(options):
+        raise AssertionError("loaded in vain")
+
+    monkeypatch.setattr(reconstruct, "_make_engine", load)
+    clip, document = photo.with_name("clip.mp4"), photo.with_name("scan.jpg")
+    clip.write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41")
+    document.write_bytes(b"%PDF-1.7")
+    assert amvur("reconstruct", clip, document, "--output", tmp_path / "o") == 1
+    told = capsys.readouterr().err
+    assert f"{clip} is a clip (MP4 or QuickTime), not a photograph" in told
+    assert f"ffmpeg -i {clip} frames/%06d.png" in told
+    assert "is a PDF document" in told
+    assert amvur("label", clip) == 2
+    assert "is a clip" in capsys.readouterr().err
+
+
 def test_options_reach_the_engine(photo, tmp_path, engine):
     camera = ("--intrinsics", 500, 501, 80, 60)
     box = ("--box", 10, 20, 100, 110)

@@ -184,5 +184,5 @@ def test_useless_background_folders_are_named(tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(InputError, match=r"None of the 1 pictures in .*bad\.jpg cannot be read"):
+        with pytest.raises(InputError, match=r"None of the 1 pictures in .*bad\.jpg is empty"):
             load_backgrounds(tmp_path)

@@ -63,6 +63,22 @@ def test_labels_come_back_and_are_not_made_twice(tmp_path):
     assert json.loads(first)["annotations"][0]["keypoints"][2::3] == [1] + [2] * 20
 
 
+def test_damaged_pictures_of_any_format_stop_nobody_and_cut_ones_are_told(tmp_path):
+    folder_of(tmp_path)
+    picture = Image.fromarray(np.full((80, 90, 3), 200, np.uint8))
+    picture.save(tmp_path / "d.avif")
+    data = bytearray((tmp_path / "d.avif").read_bytes())
+    data[-60:] = bytes(60)
+    (tmp_path / "d.avif").write_bytes(data[:-20])
+    picture.save(tmp_path / "e.jpg")
+    (tmp_path / "e.jpg").write_bytes((tmp_path / "e.jpg").read_bytes()[:-2])
+    said = []
+    paths = sorted(path for path in tmp_path.iterdir())
+    tally = label_photographs(paths, tmp_path / "labels.json", Told(), said.append)
+    assert (tally.labelled, tally.failed) == (3, ["c.png", "d.avif"])
+    assert any("e.jpg" in line and "its end is missing" in line for line in said)
+
+
 def test_labels_of_photographs_not_reached_again_are_kept(tmp_path, monkeypatch):
     paths, output = folder_of(tmp_path)
     label_photographs(paths, output, Told(), str)

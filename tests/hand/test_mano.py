@@ -277,6 +277,8 @@ def test_npz_made_once(tmp_path, right):
     with np.load(tmp_path / "mano_right.npz", allow_pickle=False) as data:
         assert "shapedirs" in data.files
     assert_same_hand(load_mano(tmp_path / "mano_right.npz"), load_mano(right))
+    (tmp_path / "mano_right.npz").rename(tmp_path / "MANO_RIGHT.NPZ")
+    assert_same_hand(load_mano(tmp_path / "MANO_RIGHT.NPZ"), load_mano(right))
 
 
 # --- wrong files ----------------------------------------------------------------------------------

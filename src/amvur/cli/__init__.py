@@ -10,6 +10,7 @@ hand model, detector or device, an output folder that cannot be written to), 130
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes),
     )
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata, which are not used
     try:
         status = run(command)
     except AmvurError as error:

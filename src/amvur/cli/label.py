@@ -17,8 +17,10 @@ def run_label(options: Label) -> int:
     from amvur.data.real.labelling import label_photographs
     from amvur.data.real.photographs import LABELS
     from amvur.detect.base import make_detector
-    from amvur.image import find_images
+    from amvur.image import check_file, find_images
 
+    if options.folder.is_file():
+        check_file(options.folder)  # a clip is told what to do with it
     if not options.folder.is_dir():
         raise InputError(
             f"amvur label wants a folder of photographs, found none at {options.folder}. Check the path."

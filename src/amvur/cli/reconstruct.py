@@ -206,12 +206,12 @@ def _remove_stale(folder: Path, stem: str, current: Iterable[Path]) -> None:
 
 def _find(paths: Iterable[Path], tally: Tally) -> Iterable[Path]:
     """Yield the photographs behind files and folders; what is not there counts as failed."""
-    from amvur.image import find_images, load_image
+    from amvur.image import check_file, find_images
 
     for path in paths:
         try:
-            if not path.exists():
-                load_image(path)  # raises the fitting error, before the engine is loaded in vain
+            if not path.is_dir():
+                check_file(path)  # what cannot be a picture fails before the engine is loaded in vain
             # an earlier run's overlays beside the photographs are not photographs
             yield from (image for image in find_images([path]) if image == path or not _is_overlay(image))
         except AmvurError as error:

@@ -95,7 +95,7 @@ class Reconstructor:
         (N,4; x0 y0 x1 y1 in pixels) say where hands are; `detections` replace the detector.
         Raises `ImageError` or `InputError` for unusable values.
         """
-        check_image(image)
+        image = check_image(image)
         height, width = image.shape[:2]
         make_camera(width, height, intrinsics, fov_deg)  # bad values fail before the detector runs
         known = chosen_side(side)

@@ -62,7 +62,7 @@ def label_photographs(
                 records[name] = old
                 tally.kept += 1
             else:
-                records[name] = _label(path, name, digest, detector)
+                records[name] = _label(path, name, digest, detector, say)
                 tally.labelled += 1
                 unsaved += 1
         except (AmvurError, OSError) as error:
@@ -81,9 +81,12 @@ def label_photographs(
 Record = tuple[dict[str, Any], list[dict[str, Any]]]
 
 
-def _label(path: Path, name: str, digest: str, detector: Detector) -> Record:
-    """Return a photograph's entry and those of its hands."""
-    pixels = load_image(path).pixels
+def _label(path: Path, name: str, digest: str, detector: Detector, say: Callable[[str], None]) -> Record:
+    """Return a photograph's entry and those of its hands; `say` tells what was odd about the file."""
+    loaded = load_image(path)
+    for warning in loaded.warnings:
+        say(warning)
+    pixels = loaded.pixels
     height, width = pixels.shape[:2]
     hands = detector.detect(pixels)
     image = {"file_name": name, "width": width, "height": height, "sha256": digest}

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
 from amvur.data.synthetic.scene import stacked
-from amvur.errors import InputError
+from amvur.errors import ImageError, InputError
+from amvur.image import load_image
 
 _BANK, _BANK_PX = 72, 256
 _SHAPES = 14
@@ -270,12 +271,11 @@ class PhotoFolder:
 
 def _read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (_PHOTO_PX, _PHOTO_PX))
-            image.thumbnail((2 * _PHOTO_PX, _PHOTO_PX))
-            return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise InputError(f"Wanted a background picture, could not read {path}: {error}.") from error
+        image = Image.fromarray(load_image(path, at_least_px=_PHOTO_PX).pixels)
+    except ImageError as error:
+        raise InputError(f"Wanted a background picture: {error}") from error
+    image.thumbnail((2 * _PHOTO_PX, _PHOTO_PX))
+    return np.array(image)
 
 
 def mix_spectra(

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Int64
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -22,10 +21,11 @@ from amvur.data.samples import HandBatch
 from amvur.data.synthetic.poses import PoseKind, draw_hands
 from amvur.data.synthetic.render_batch import SceneRenderer
 from amvur.data.synthetic.scene import SceneConfig
-from amvur.errors import InputError
+from amvur.errors import ImageError, InputError
 from amvur.hand.loading import OPEN_HAND, load_hand_model
 from amvur.hand.model import HandModel
-from amvur.image import MIN_SIDE_PX, find_images
+from amvur.image import find_images, load_image
+from amvur.reading import open_regular
 
 RESERVED_SEEDS = {"synth-v1": 20_230_622}
 """Seeds of benchmark sets: refused for anything else, so that nobody trains on a benchmark by accident."""
@@ -161,35 +161,21 @@ def load_backgrounds(folder: Path) -> Backgrounds:
     files = find_images([folder])
     digest, paths, skipped = hashlib.sha256(), [], []
     for file in files[:: -(-len(files) // MAX_BACKGROUNDS)]:
-        fault = _fault(file)
-        if fault is None:
-            paths.append(file)
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        try:
+            load_image(file, at_least_px=512)
+            with open_regular(file) as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        except (ImageError, OSError) as error:
+            skipped.append(str(error))
+            warnings.warn(f"Background skipped: {error}", stacklevel=2)
         else:
-            skipped.append(f"{file} cannot be read as a picture ({fault})")
-            warnings.warn(f"Background skipped: {skipped[-1]}", stacklevel=2)
+            paths.append(file)
     if not paths:
         raise InputError(
             f"None of the {len(files)} pictures in {folder} can be used as a background. "
-            f"The first: {skipped[0]}. Give a folder of JPEG or PNG photographs."
+            f"The first: {skipped[0]} Give a folder of JPEG or PNG photographs."
         )
     return Backgrounds(tuple(paths), digest.hexdigest(), tuple(skipped))
-
-
-def _fault(file: Path) -> str | None:
-    """Decode a picture (JPEGs at reduced size) and return what is wrong with it, if anything."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(file) as image:
-                if min(image.size) < MIN_SIDE_PX:
-                    return f"only {image.size[0]}×{image.size[1]} pixels"
-                image.draft("RGB", (512, 512))
-                image.load()
-                image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return str(error)
-    return None
 
 
 def _index_batches(start: int, count: int | None, batch_size: int) -> Iterator[range]:
