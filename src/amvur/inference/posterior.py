@@ -17,6 +17,7 @@ from amvur.hand.model import HandMesh, HandModel
 from amvur.hand.prior import HandPrior
 from amvur.inference.fit import retract
 from amvur.structures import HandSamples, Side
+from amvur.threads import threads_for
 
 STD_SAMPLES = 48
 """Hands drawn to state standard deviations: their own sampling error is about 10 % of the value."""
@@ -43,7 +44,8 @@ class LaplacePosterior:
 
     def sample(self, n: int, seed: int = 0) -> HandSamples:
         """Draw `n` plausible hands in the camera's frame (m), the same ones for the same `seed`."""
-        mesh = draw_meshes(self, n, seed)
+        with threads_for(n):
+            mesh = draw_meshes(self, n, seed)
         flip = np.array([-1.0 if self.side == "left" else 1.0, 1.0, 1.0], dtype=np.float32)
         return HandSamples(mesh.vertices.cpu().numpy() * flip, mesh.joints.cpu().numpy() * flip)
 

@@ -37,15 +37,13 @@ from amvur.inference.skin_edges import EdgeSettings
 from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
-from amvur.threads import one_thread
+from amvur.threads import threads_for
 
 _OUTLINE_ROUNDS, _SEGMENTED_ROUNDS = 2, 3
 """The outline of a hand is looked for so often, each time near that of the last mesh: by colors, and by a
 segmentation, which sees outlines farther off."""
 _PARTING = FitSettings(max_steps=15, tolerance=0.01, initial_damping=1e-3)
 _NEAR_THE_OPTIMUM = FitSettings(max_steps=4, tolerance=0.05, initial_damping=1e-4)
-MANY_HANDS = 16
-"""From here on a batch is worth several threads."""
 
 
 class Reconstructor:
@@ -121,8 +119,8 @@ class Reconstructor:
             return []
         sizes = [merge_runs(d).size_px for d in detections]
         camera = make_camera(width, height, intrinsics, fov_deg, sizes)
-        views = None if self.trained is None else self.trained.look(image, detections)
-        with one_thread(len(detections) < MANY_HANDS):
+        with threads_for(len(detections)):
+            views = None if self.trained is None else self.trained.look(image, detections)
             fitted = self.fit(detections, camera, width, views, image)
             hands = [
                 assemble(
@@ -154,7 +152,7 @@ class Reconstructor:
         for i, (detection, view) in enumerate(zip(detections, views, strict=True)):
             groups.setdefault((detection.convention, view is not None), []).append(i)
         fitted: dict[int, FittedHand] = {}
-        with one_thread(len(detections) < MANY_HANDS):
+        with threads_for(len(detections)):
             for (name, _), chosen in sorted(groups.items()):
                 own = [views[i] for i in chosen]
                 hands = self._fit_group([detections[i] for i in chosen], own, camera, width, name, image)
