@@ -17,19 +17,24 @@ from amvur.checkpoint import load_weights, save_checkpoint
 from amvur.errors import InputError, ModelFileError, OutputError
 from amvur.training.optimization import AveragedNetwork
 
-STATE, LAST, POOL = "state.pt", "last", "pool.safetensors"
+STATE, LAST, POOL, HELD_OUT = "state.pt", "last", "pool.safetensors", "held_out.safetensors"
 _SCHEMA = "amvur-training/1"
 
 
 @dataclass
 class Progress:
-    """How far a run is; `seconds` over all its parts, loading included."""
+    """How far a run is; `seconds` over all its parts, preparation included.
+
+    `measuring_s` is how long it takes to measure the held-out pictures.
+    """
 
     step: int = 0
     seconds: float = 0.0
     skipped: int = 0
     skipped_in_a_row: int = 0
     held_out_mm: float | None = None
+    held_out_2d_percent: float | None = None
+    measuring_s: float = 0.0
 
 
 def save_state(
@@ -80,7 +85,7 @@ def load_state(
     What a killed run had half written is removed.
     """
     path = folder / STATE
-    for name in (STATE, POOL):
+    for name in (STATE, POOL, HELD_OUT):
         for leftover in folder.glob(f".{name}.*.tmp"):
             leftover.unlink(missing_ok=True)
     try:
