@@ -26,7 +26,7 @@ from amvur.training.pool import PoolConfig, SamplePool
 from amvur.training.preparation import TimeIsUp, TrainingError
 from amvur.training.randomness import make_generator, mixed_seed
 from amvur.training.run_clock import RunClock
-from amvur.training.run_options import Parts, Result, RunOptions, leave_fabric, make_fabric
+from amvur.training.run_options import Parts, Result, RunOptions, check_batch, leave_fabric, make_fabric
 from amvur.training.run_state import POOL, STATE, Progress, load_state, save_last, save_state
 from amvur.training.sources import SkippedSamples, Source
 from amvur.training.stopping import StopRequest, start_fork_server
@@ -77,11 +77,7 @@ class Trainer:
             self.fabric.world_size,
             self.fabric.global_rank,
         )
-        if config.batch_size % self.world or config.batch_size < 2 * self.world:  # batch norm wants two
-            raise InputError(
-                f"A batch of {config.batch_size} cannot be shared among {self.world} processes, two or more "
-                "each. Give a --batch-size that can."
-            )
+        check_batch(config, self.world)
         self.threaded = self.device.type == "cuda" if run.threaded is None else run.threaded
         self.hand = parts.hand.to(self.device)
         self.network = parts.network.to(self.device).train()
@@ -161,6 +157,10 @@ class Trainer:
         if over and progress.step == 0:
             raise self.run.preparation.no_time()
         if over:
+            self.run.preparation.say(
+                "no further step: steps or time of this run are used up. Give more with --steps, --max-seconds "
+                "or --stop-after."
+            )
             return self._result(elapsed, stopped)
         hidden = True if self.rank else None if self.run.show_progress is None else not self.run.show_progress
         self._window = Window(self.config.batch_size)
@@ -181,7 +181,7 @@ class Trainer:
             if progress.step == progress.skipped:
                 raise TrainingError(
                     f"None of {progress.step} steps was made: loss or gradient was never finite. Lower the "
-                    f"learning rate, or look at the pictures' labels; nothing of it is in {self.output}."
+                    "learning rate, or look at the pictures' labels."
                 )
             if self.rank == 0 or self.run.keep_pool:
                 self._save(self.clock.used(elapsed) if over else elapsed)
@@ -191,15 +191,9 @@ class Trainer:
         """Say how the run ended."""
         progress = self.progress
         finished = progress.step >= self.config.steps or self.clock.is_whole(elapsed)
-        return Result(
-            progress.step,
-            elapsed,
-            progress.skipped,
-            self.validation.errors(),
-            finished,
-            stopped and not finished,
-            () if self.pool is None else self.pool.skipped.summary(),
-        )
+        skipped = () if self.pool is None else self.pool.skipped.summary()
+        held_out, interrupted = self.validation.errors(), stopped and not finished
+        return Result(progress.step, elapsed, progress.skipped, held_out, finished, interrupted, skipped)
 
     def close(self) -> None:
         """Stop threads and workers, close the log, leave the other processes."""

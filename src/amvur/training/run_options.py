@@ -138,6 +138,15 @@ def make_fabric(run: RunOptions, config: TrainingConfig) -> Fabric:
     return fabric
 
 
+def check_batch(config: TrainingConfig, world: int) -> None:
+    """Raise `InputError` for a batch that cannot be shared among a run's processes."""
+    if config.batch_size % world or config.batch_size < 2 * world:  # batch norm wants two
+        raise InputError(
+            f"A batch of {config.batch_size} cannot be shared among {world} processes, two or more each. Give "
+            "a --batch-size that can."
+        )
+
+
 def leave_fabric(fabric: Fabric) -> None:
     """Leave the group of a run's processes: its threads sometimes abort a process that ends with them."""
     if fabric.world_size > 1 and torch.distributed.is_initialized():
