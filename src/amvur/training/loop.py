@@ -23,7 +23,7 @@ from amvur.training.logs import RunLog, Window, show_step
 from amvur.training.loss_module import Labels, LossModule
 from amvur.training.optimization import AveragedNetwork, learning_rate, make_optimizer
 from amvur.training.pool import PoolConfig, SamplePool
-from amvur.training.preparation import TimeIsUp, TrainingError
+from amvur.training.preparation import NO_FURTHER_STEP, TimeIsUp, TrainingError
 from amvur.training.randomness import make_generator, mixed_seed
 from amvur.training.run_clock import RunClock
 from amvur.training.run_options import Parts, Result, RunOptions, check_batch, leave_fabric, make_fabric
@@ -72,11 +72,8 @@ class Trainer:
         self.config, self.output, self.run, self.parts = config, output, run, parts
         self.fabric = make_fabric(run, config)
         self.clock = RunClock(run, self.fabric)
-        self.device, self.world, self.rank = (
-            self.fabric.device,
-            self.fabric.world_size,
-            self.fabric.global_rank,
-        )
+        self.device = self.fabric.device
+        self.world, self.rank = self.fabric.world_size, self.fabric.global_rank
         check_batch(config, self.world)
         self.threaded = self.device.type == "cuda" if run.threaded is None else run.threaded
         self.hand = parts.hand.to(self.device)
@@ -157,10 +154,7 @@ class Trainer:
         if over and progress.step == 0:
             raise self.run.preparation.no_time()
         if over:
-            self.run.preparation.say(
-                "no further step: steps or time of this run are used up. Give more with --steps, --max-seconds "
-                "or --stop-after."
-            )
+            self.run.preparation.say(NO_FURTHER_STEP)
             return self._result(elapsed, stopped)
         hidden = True if self.rank else None if self.run.show_progress is None else not self.run.show_progress
         self._window = Window(self.config.batch_size)

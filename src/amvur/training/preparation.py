@@ -9,6 +9,10 @@ from typing import TypeVar
 from amvur.errors import AmvurError
 
 TELL_EVERY_S = 5.0
+NO_FURTHER_STEP = (
+    "no further step: steps or time of this run are used up. Give more with --steps, --max-seconds or "
+    "--stop-after."
+)
 
 T = TypeVar("T")
 

@@ -142,8 +142,8 @@ def check_batch(config: TrainingConfig, world: int) -> None:
     """Raise `InputError` for a batch that cannot be shared among a run's processes."""
     if config.batch_size % world or config.batch_size < 2 * world:  # batch norm wants two
         raise InputError(
-            f"A batch of {config.batch_size} cannot be shared among {world} processes, two or more each. Give "
-            "a --batch-size that can."
+            f"A batch of {config.batch_size} cannot be shared among {world} processes, two or more each. "
+            "Give a --batch-size that can."
         )
 
 
