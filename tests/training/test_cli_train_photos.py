@@ -102,6 +102,5 @@ def test_ctrl_c_before_the_first_step(tmp_path, capsys, amvur_train, monkeypatch
     monkeypatch.setattr(train, "_train", interrupted)
     assert amvur_train(tmp_path / "run") == 130
     assert capsys.readouterr().err == (
-        f"amvur: stopped; {tmp_path / 'run'} holds what was saved before. "
-        "Go on with the same command and --resume.\n"
+        "amvur: stopped; no step was saved. Go on with the same command and --resume.\n"
     )

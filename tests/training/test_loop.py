@@ -18,7 +18,8 @@ from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.errors import InputError, ModelFileError, OutputError
 from amvur.training.optimization import AveragedNetwork, learning_rate, make_optimizer
 from amvur.training.pool import PoolError
-from amvur.training.run_options import RunOptions, TrainingError, make_fabric
+from amvur.training.preparation import TrainingError
+from amvur.training.run_options import RunOptions, make_fabric
 
 
 def assert_same(first, second):
@@ -131,7 +132,7 @@ def test_the_time_limit_ends_the_run_and_the_rate(tmp_path):
 
 
 def test_a_pause_is_not_the_end(tmp_path):
-    result = go(tmp_path, run={"stop_after_s": 0.5}, steps=10**6)
+    result = go(tmp_path, run={"stop_after_s": 1.0}, steps=10**6, warmup_steps=0)
     assert not result.finished
     assert float(rows(tmp_path)[-1]["learning_rate"]) == pytest.approx(config().learning_rate, rel=1e-3)
 

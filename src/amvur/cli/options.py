@@ -198,7 +198,8 @@ class Train:
     pool_size: int | None = None
     """Pictures kept to be drawn from."""
     held_out: int | None = None
-    """Pictures of another seed on which the network is measured meanwhile."""
+    """Pictures not trained on, on which the network is measured meanwhile: of the data at hand (a fifth at
+    most), rendered ones of another seed. 0 measures nothing."""
     keep_pool: bool = False
     """Save the pictures in the output folder too, so that a restart need not render them again."""
     seed: int | None = None

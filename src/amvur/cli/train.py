@@ -14,8 +14,8 @@ from amvur.errors import InputError, ModelFileError
 if TYPE_CHECKING:
     from torch import nn
 
-    from amvur.data.synthetic.generator import SyntheticHands
     from amvur.models.network import NetworkConfig
+    from amvur.training.preparation import Preparation
     from amvur.training.presets import Preset
     from amvur.training.run_options import Parts, Result, RunOptions
     from amvur.training.sources import Source
@@ -34,7 +34,9 @@ def run_train(options: Train) -> int:
     try:
         result = _train(options)
     except KeyboardInterrupt:  # before the first step, or a second time
-        _say(f"stopped; {options.output} holds what was saved before. {_GO_ON}")
+        saved = (options.output / "state.pt").exists()
+        held = f"{options.output} holds what was saved before" if saved else "no step was saved"
+        _say(f"stopped; {held}. {_GO_ON}")
         return 130
     for text in result.skipped_samples:
         _say(text)
@@ -42,9 +44,7 @@ def run_train(options: Train) -> int:
         _say(f"stopped and saved after step {result.step}. {_GO_ON}")
         return 130
     end = "finished" if result.finished else "paused; the same command with --resume goes on"
-    error = (
-        "" if result.held_out_mm is None else f", PA-MPJPE of held-out pictures {result.held_out_mm:.2f} mm"
-    )
+    error = str(result.held_out) and f", {result.held_out}"
     skipped = f", {result.skipped} steps skipped (not finite)" if result.skipped else ""
     print(
         f"{result.step} steps in {result.seconds:.0f} s{error}{skipped}: {end}. "
@@ -57,12 +57,18 @@ def _train(options: Train) -> Result:
     """Check the options, load all that a run needs, and run."""
     check_train(options)
     check_output(options.output)
+    # the run's time begins here: loading takes its part of it
+    from amvur.training.preparation import Preparation
+
+    preparation = Preparation(_say)
+    _say("preparing: loading the network")
     preset = find_preset(options)
     if options.workers and options.devices * options.nodes == 1:
         print(f"amvur: {options.workers} processes make pictures; the first steps wait for them", flush=True)
     import torch
 
     from amvur.data.synthetic.generator import MAX_SEED, SyntheticHands
+    from amvur.training.data_choice import make_sources
     from amvur.training.loop import train
 
     torch.manual_seed(preset.training.seed)
@@ -78,10 +84,21 @@ def _train(options: Train) -> Result:
         )
         for seed in seeds
     )
-    pictures = _chosen_data(options, preset, source)
+    run = _run_options(options, preparation)
+    preparation.limit_s, preparation.option = run.limit_s(0.0)
+    pictures: Source = source
+    chosen: Source | None = held_out if preset.training.held_out else None
+    if options.data:
+        weak = preset.objective.weak
+        pictures, chosen = make_sources(
+            options.data, (source, held_out), preset.network, weak, preset.training, preparation
+        )
+        if pictures.count is not None:  # more would be the same ones again
+            size = min(preset.training.pool_size, pictures.count)
+            preset = replace(preset, training=replace(preset.training, pool_size=size))
     card: dict[str, object] = {"preset": options.preset, "start": options.start, "data": pictures.identity()}
-    run = replace(_run_options(options, card), upright=preset.network.crop == "upright")
-    return train(parts, preset.training, options.output, pictures, held_out, run)
+    run = replace(run, card=card, upright=preset.network.crop == "upright")
+    return train(parts, preset.training, options.output, pictures, chosen, run)
 
 
 def check_train(options: Train) -> None:
@@ -95,7 +112,7 @@ def check_train(options: Train) -> None:
         "nodes": 1,
         "workers": 0,
         "pool_size": 1,
-        "held_out": 1,
+        "held_out": 0,
         "seed": 0,
     }
     for name, low in lows.items():
@@ -164,23 +181,7 @@ def load_start(network: nn.Module, choice: str) -> None:
     load_weights(network, load_checkpoint(folder).state, folder)
 
 
-def _chosen_data(options: Train, preset: Preset, synthetic: SyntheticHands) -> Source:
-    """Return what --data names; synthetic hands without it."""
-    if not options.data:
-        return synthetic
-    from amvur.training.data_choice import make_source
-
-    return make_source(
-        options.data,
-        synthetic,
-        preset.network,
-        preset.objective.weak,
-        preset.training.seed,
-        _say,
-    )
-
-
-def _run_options(options: Train, card: dict[str, object]) -> RunOptions:
+def _run_options(options: Train, preparation: Preparation) -> RunOptions:
     """Translate the options."""
     from amvur.training.run_options import RunOptions
 
@@ -193,7 +194,7 @@ def _run_options(options: Train, card: dict[str, object]) -> RunOptions:
         max_seconds=options.max_seconds,
         stop_after_s=options.stop_after,
         keep_pool=options.keep_pool,
-        card=card,
+        preparation=preparation,
     )
 
 

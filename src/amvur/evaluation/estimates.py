@@ -18,6 +18,7 @@ from amvur.evaluation.placement import fit_translation
 from amvur.geometry.cameras import view_rotation
 from amvur.hand.joints import TIP_JOINTS
 from amvur.structures import HandReconstruction
+from amvur.threads import threads_for
 
 
 class EvaluatedNetwork(Protocol):
@@ -74,7 +75,8 @@ def estimate(
     `tips` names five vertices that take the place of the hand model's fingertips.
     """
     batch = torch.as_tensor(np.stack([p.pixels for p in pictures]), device=device)
-    prediction = network(batch.permute(0, 3, 1, 2).float() / 255)
+    with threads_for(len(pictures)):
+        prediction = network(batch.permute(0, 3, 1, 2).float() / 255)
     joints, joints_std = _numbers(prediction.joints)
     flat, flat_std = _numbers(prediction.joints_2d)
     vertices, vertices_std = _numbers(prediction.vertices)

@@ -31,10 +31,7 @@ from amvur.inference.silhouette.segmentation import shipped_segmentation
 from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
-from amvur.threads import one_thread
-
-MANY_HANDS = 16
-"""From here on a batch is worth several threads."""
+from amvur.threads import threads_for
 
 
 class Reconstructor:
@@ -108,8 +105,8 @@ class Reconstructor:
             return []
         sizes = [merge_passes(d).size_px for d in detections]
         camera = make_camera(width, height, intrinsics, fov_deg, sizes)
-        views = None if self.trained is None else self.trained.look(image, detections)
-        with one_thread(len(detections) < MANY_HANDS):
+        with threads_for(len(detections)):
+            views = None if self.trained is None else self.trained.look(image, detections)
             fitted = self.fit(detections, camera, width, views, image)
             hands = [
                 assemble(
@@ -141,7 +138,7 @@ class Reconstructor:
         for i, (detection, view) in enumerate(zip(detections, views, strict=True)):
             groups.setdefault((detection.convention, view is not None), []).append(i)
         fitted: dict[int, FittedHand] = {}
-        with one_thread(len(detections) < MANY_HANDS):
+        with threads_for(len(detections)):
             for (name, _), chosen in sorted(groups.items()):
                 own = [views[i] for i in chosen]
                 hands = self._fit_group([detections[i] for i in chosen], own, camera, width, name, image)

@@ -45,13 +45,12 @@ class TrainingConfig:
             "pool_start",
             "log_every",
             "evaluate_every",
-            "held_out",
         ):
             if getattr(self, name) < 1:
                 raise InputError(
                     f"{name} wants at least 1, found {getattr(self, name)}. Give a larger number."
                 )
-        for name in ("warmup_steps", "seed", "weight_decay", "pool_per_step", "save_every_s"):
+        for name in ("warmup_steps", "seed", "weight_decay", "pool_per_step", "save_every_s", "held_out"):
             if getattr(self, name) < 0:
                 raise InputError(
                     f"{name} wants at least 0, found {getattr(self, name)}. Give a larger number."

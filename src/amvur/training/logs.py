@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from amvur.errors import OutputError
 from amvur.reading import read_bytes, reading
+from amvur.training.preparation import Preparation
 
 LOG_BYTES = 2**25
 COLUMNS = (
@@ -23,6 +27,7 @@ COLUMNS = (
     "skipped",
     "skipped_samples",
     "held_out_pa_mpjpe_mm",
+    "held_out_2d_percent",
 )
 
 
@@ -89,11 +94,45 @@ class RunLog:
         os.replace(staged, self.path)
 
 
-def shown_of(row: Mapping[str, float | int | None]) -> dict[str, str]:
+class Window:
+    """The steps since the last row."""
+
+    def __init__(self, batch_size: int) -> None:
+        """Begin without steps."""
+        self._batch_size = batch_size
+        self._losses: list[float] = []
+        self._began = time.monotonic()
+
+    def add(self, loss: float) -> None:
+        """Count a step."""
+        self._losses.append(loss)
+
+    def close(self) -> dict[str, float]:
+        """Return mean loss and speed, and begin anew."""
+        now, count = time.monotonic(), len(self._losses)
+        speed = count * self._batch_size / max(now - self._began, 1e-9)
+        loss = sum(self._losses) / max(count, 1)
+        self._losses, self._began = [], now
+        return {"loss": loss, "images_per_s": speed}
+
+
+def show_step(bar: tqdm, row: Mapping[str, float | int], step: int, preparation: Preparation) -> None:
+    """Show a step's row (which may lack all but what was measured) by the bar, or by lines without one."""
+    if "loss" in row:
+        bar.set_postfix(_shown_of(row))
+    if bar.disable:
+        limit = "" if preparation.limit_s is None else f" of {preparation.limit_s:.0f}"
+        seconds = time.monotonic() - preparation.began
+        preparation.say_now_and_then(f"step {step}, {seconds:.0f}{limit} s")
+
+
+def _shown_of(row: Mapping[str, float | int | None]) -> dict[str, str]:
     """Return what a progress bar shows of a row."""
     shown = {"loss": f"{row['loss']:.4g}", "img/s": f"{row['images_per_s']:.0f}"}
     if row.get("held_out_pa_mpjpe_mm") is not None:
         shown["PA-MPJPE mm"] = f"{row['held_out_pa_mpjpe_mm']:.2f}"
+    if row.get("held_out_2d_percent") is not None:
+        shown["2D %"] = f"{row['held_out_2d_percent']:.2f}"
     if row["skipped"]:
         shown["skipped"] = str(row["skipped"])
     return shown

@@ -10,27 +10,28 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from amvur.errors import InputError, OutputError
-from amvur.models.upright import UprightNetwork
-from amvur.training.augment import as_pixels, augment
+from amvur.threads import threads_for
+from amvur.training.augment import as_pixels
+from amvur.training.batches import augmented, make_pool
 from amvur.training.config import TrainingConfig
-from amvur.training.held_out import draw_held_out, pa_mpjpe_mm
-from amvur.training.logs import RunLog, shown_of
+from amvur.training.logs import RunLog, Window, show_step
 from amvur.training.loss_module import Labels, LossModule
 from amvur.training.optimization import AveragedNetwork, learning_rate, make_optimizer
-from amvur.training.pool import RANK_STRIDE, PoolConfig, SamplePool
+from amvur.training.pool import PoolConfig, SamplePool
+from amvur.training.preparation import NO_FURTHER_STEP, TimeIsUp, TrainingError
 from amvur.training.randomness import make_generator, mixed_seed
-from amvur.training.run_options import Parts, Result, RunOptions, TrainingError, leave_fabric, make_fabric
+from amvur.training.run_clock import RunClock
+from amvur.training.run_options import Parts, Result, RunOptions, check_batch, leave_fabric, make_fabric
 from amvur.training.run_state import POOL, STATE, Progress, load_state, save_last, save_state
-from amvur.training.sources import Source
+from amvur.training.sources import SkippedSamples, Source
 from amvur.training.stopping import StopRequest, start_fork_server
 from amvur.training.targets import targets_of
-from amvur.training.upright_views import upright_view
+from amvur.training.validation import Validation
 
 MAX_SKIPPED_IN_A_ROW = 50
 
@@ -40,17 +41,18 @@ def train(
     config: TrainingConfig,
     output: Path,
     source: Source,
-    held_out: Source,
+    held_out: Source | None,
     run: RunOptions | None = None,
 ) -> Result:
     """Train and leave `last/`, `state.pt` and `log.csv` in `output`; see `RunOptions`.
 
-    `held_out` are pictures of another seed. Raises `InputError` for settings or data that cannot work,
-    `OutputError` where the folder cannot be written or holds another run, `PoolError` if the making of
-    pictures fails, and `TrainingError` after 50 steps in a row without a finite gradient.
+    `held_out` are pictures of another seed, or `HeldOut` of the same data; None measures nothing. Raises
+    `InputError` for settings or data that cannot work, `OutputError` where the folder cannot be written or
+    holds another run, `PoolError` if the making of pictures fails, and `TrainingError` after 50 steps in a
+    row without a finite gradient, or for a run without any step.
     """
     run = run or RunOptions()
-    if source.identity() == held_out.identity():
+    if held_out is not None and source.identity() == held_out.identity():
         raise InputError("The held-out pictures are those of training. Give them another seed.")
     if (output / STATE).exists() and not run.resume:
         raise OutputError(f"{output} holds a run already. Add --resume to go on, or choose another folder.")
@@ -67,19 +69,12 @@ class Trainer:
 
     def __init__(self, parts: Parts, config: TrainingConfig, output: Path, run: RunOptions) -> None:
         """Start the run's processes and place the network; raises `InputError`."""
-        self._started = time.monotonic()
         self.config, self.output, self.run, self.parts = config, output, run, parts
         self.fabric = make_fabric(run, config)
-        self.device, self.world, self.rank = (
-            self.fabric.device,
-            self.fabric.world_size,
-            self.fabric.global_rank,
-        )
-        if config.batch_size % self.world or config.batch_size < 2 * self.world:  # batch norm wants two
-            raise InputError(
-                f"A batch of {config.batch_size} cannot be shared among {self.world} processes, two or more "
-                "each. Give a --batch-size that can."
-            )
+        self.clock = RunClock(run, self.fabric)
+        self.device = self.fabric.device
+        self.world, self.rank = self.fabric.world_size, self.fabric.global_rank
+        check_batch(config, self.world)
         self.threaded = self.device.type == "cuda" if run.threaded is None else run.threaded
         self.hand = parts.hand.to(self.device)
         self.network = parts.network.to(self.device).train()
@@ -94,26 +89,34 @@ class Trainer:
         self.pool: SamplePool | None = None
         self.log: RunLog | None = None
 
-    def begin(self, source: Source, held_out: Source) -> None:
-        """Resume, make the pictures that the first step needs, and open the log."""
-        config, run = self.config, self.run
+    def begin(self, source: Source, held_out: Source | None) -> None:
+        """Resume, make the pictures that the first step needs, and open the log.
+
+        Without time left for it the run is over before its next step.
+        """
+        run = self.run
         if run.resume and (self.output / STATE).exists():
             self.progress = load_state(
                 self.output, self.network, self.average, self._optimizer, self.parts.network_config
             )
-        self._seconds_before = self.progress.seconds
-        self.pool = SamplePool(
-            source,
-            PoolConfig(
-                config.pool_size,
-                self.parts.image_px,
-                start=self.rank * RANK_STRIDE if self.threaded else 0,
-                workers=run.workers,
-                threaded=self.threaded,
-                replace=self.threaded and run.replace_pictures,
-            ),
-            self.device,
-        )
+        self.validation = Validation(self.hand, self.progress)
+        self.clock.before = self.progress.seconds
+        self._ready = not self._is_over(self.progress.seconds)
+        if not self._ready:
+            return
+        run.preparation.limit_s, run.preparation.option = run.limit_s(self.progress.seconds)
+        try:
+            run.preparation.check()
+            self._prepare(source, held_out)
+        except TimeIsUp:
+            self._ready = False
+        self._ready = self._all_agree(self._ready)
+        self._saved_at = time.monotonic()
+
+    def _prepare(self, source: Source, held_out: Source | None) -> None:
+        """Make the first pictures; raises `TimeIsUp`."""
+        config, run, preparation = self.config, self.run, self.run.preparation
+        self.pool = make_pool(source, self.parts.image_px, config, run, self.rank, self.threaded, self.device)
         self._pool_file = self.output / (POOL if self.rank == 0 else f"{self.rank}-{POOL}")
         self._pool_saved = 0
         if run.keep_pool and self.pool.load(self._pool_file):
@@ -122,50 +125,69 @@ class Trainer:
             start_fork_server()
         if self.rank == 0:
             self.output.mkdir(parents=True, exist_ok=True)
-            self._held_out = draw_held_out(held_out, config.held_out, self.parts.image_px, run.workers).to(
-                self.device
-            )
+            if held_out is not None:
+                self._hold_out(held_out, self.pool.skipped)
+        chunks = range(0, min(config.pool_start, config.pool_size), self.pool.config.chunk)
+        for done in preparation.each(chunks, "first pictures, by sixteens", len(chunks)):
+            self.pool.fill(min(done + self.pool.config.chunk, config.pool_start))
+        if self.rank == 0:
             self.log = RunLog(self.output, self.progress.step)
-        self.pool.fill(config.pool_start)
-        self._saved_at = time.monotonic()
+            preparation.say(f"training begins after {time.monotonic() - preparation.began:.0f} s")
+
+    def _hold_out(self, source: Source, skipped: SkippedSamples) -> None:
+        """Make the held-out pictures and, before the first step, measure them."""
+        preparation = self.run.preparation
+        config = PoolConfig(self.config.held_out, self.parts.image_px, workers=self.run.workers)
+        self.validation.draw(source, config, self.output, self.run.upright, skipped, preparation)
+        if self.progress.step == 0:
+            for _ in preparation.each((0,), "errors before the first step", 1):
+                self.validation.measure(self.average.module)
+            preparation.say(f"before the first step: {self.validation.errors() or 'nothing to measure'}")
 
     def run_steps(self) -> Result:
-        """Make steps until the run's end, the end of its time or Ctrl-C; save at the end."""
-        config, progress = self.config, self.progress
+        """Make steps until the run's end, the end of its time or Ctrl-C; save at the end.
+
+        Raises `TrainingError` for a run without a step.
+        """
+        progress, elapsed, stopped = self.progress, self.clock.elapsed(self.progress), False
+        over = not self._ready or self._is_over(elapsed)
+        if over and progress.step == 0:
+            raise self.run.preparation.no_time()
+        if over:
+            self.run.preparation.say(NO_FURTHER_STEP)
+            return self._result(elapsed, stopped)
         hidden = True if self.rank else None if self.run.show_progress is None else not self.run.show_progress
-        self._window: list[float] = []
-        self._window_began = time.monotonic()
-        elapsed, stopped = self._elapsed(), False
-        over = self._is_over(elapsed)
-        with StopRequest() as stop:
-            with tqdm(total=config.steps, initial=progress.step, unit="step", disable=hidden) as bar:
+        self._window = Window(self.config.batch_size)
+        with StopRequest() as stop, threads_for(self.config.batch_size // self.world):
+            with tqdm(total=self.config.steps, initial=progress.step, unit="step", disable=hidden) as bar:
                 while not over and not stopped:
+                    began = time.monotonic()
                     loss, terms = self._step(elapsed)
-                    self._window.append(loss)
+                    self.clock.step_s = time.monotonic() - began
+                    self._window.add(loss)
                     bar.update()
-                    elapsed = self._elapsed()
+                    elapsed = self.clock.elapsed(self.progress)
                     over = self._is_over(elapsed)
                     if self.rank == 0:
-                        self._after_step(bar, terms, last=over)
+                        row = self._after_step(terms, last=over)
+                        show_step(bar, row | self.validation.row(), progress.step, self.run.preparation)
                     stopped = not self._all_agree(not stop.made)
+            if progress.step == progress.skipped:
+                raise TrainingError(
+                    f"None of {progress.step} steps was made: loss or gradient was never finite. Lower the "
+                    "learning rate, or look at the pictures' labels."
+                )
             if self.rank == 0 or self.run.keep_pool:
-                self._save(elapsed)
+                self._save(self.clock.used(elapsed) if over else elapsed)
         return self._result(elapsed, stopped)
 
     def _result(self, elapsed: float, stopped: bool) -> Result:
         """Say how the run ended."""
-        assert self.pool is not None
         progress = self.progress
-        finished = self.run.share_done(progress.step / self.config.steps, elapsed) >= 1
-        return Result(
-            progress.step,
-            elapsed,
-            progress.skipped,
-            progress.held_out_mm,
-            finished,
-            stopped and not finished,
-            self.pool.skipped.summary(),
-        )
+        finished = progress.step >= self.config.steps or self.clock.is_whole(elapsed)
+        skipped = () if self.pool is None else self.pool.skipped.summary()
+        held_out, interrupted = self.validation.errors(), stopped and not finished
+        return Result(progress.step, elapsed, progress.skipped, held_out, finished, interrupted, skipped)
 
     def close(self) -> None:
         """Stop threads and workers, close the log, leave the other processes."""
@@ -217,11 +239,7 @@ class Trainer:
             places = torch.randint(len(self.pool), (self.config.batch_size,), generator=draw)
             images = self.pool.take(places[self.rank * size : (self.rank + 1) * size])
         generator = make_generator(self.config.seed, step, self.rank, 1, self.device)
-        if self.run.augment is not None:
-            if self.run.upright:
-                images = upright_view(images, self.hand, generator, self.run.augment)
-            else:
-                images = augment(images, self.hand, generator, self.run.augment)
+        images = augmented(images, self.hand, generator, self.run)
         # dropout has no generator of its own
         torch.manual_seed(mixed_seed(self.config.seed, step, self.rank, 2))
         pixels = as_pixels(images.images)
@@ -229,39 +247,29 @@ class Trainer:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return pixels, Labels(targets_of(images, self.hand), step, generator)
 
-    def _after_step(self, bar: tqdm, terms: dict[str, Tensor], last: bool) -> None:
-        """Evaluate, report and save where it is time."""
+    def _after_step(self, terms: dict[str, Tensor], last: bool) -> dict[str, float | int]:
+        """Evaluate, report and save where it is time; returns the row of the log, if there is one."""
         config, progress = self.config, self.progress
-        row: dict[str, float | int] = {}
-        if last or progress.step % config.evaluate_every == 0:
-            network = self.average.module
-            shown = UprightNetwork(network) if self.run.upright else network  # type: ignore[arg-type]
-            progress.held_out_mm = float(pa_mpjpe_mm(shown, self._held_out, self.hand).mean())
-            row["held_out_pa_mpjpe_mm"] = progress.held_out_mm
-        if row or progress.step % config.log_every == 0:
-            self._report(bar, terms, row)
-        if not last and time.monotonic() - self._saved_at >= config.save_every_s:
-            self._save(self._seconds_before + time.monotonic() - self._started)
-
-    def _report(self, bar: tqdm, terms: dict[str, Tensor], row: dict[str, float | int]) -> None:
-        """Write a line: the mean loss since the last one, the terms of this step."""
         assert self.pool is not None
         assert self.log is not None
-        now, count = time.monotonic(), len(self._window)
-        row |= {
-            "step": self.progress.step,
-            "loss": float(np.mean(self._window)),
-            "learning_rate": self._optimizer.param_groups[0]["lr"],
-            "seconds": self._seconds_before + now - self._started,
-            "images_per_s": count * self.config.batch_size / max(now - self._window_began, 1e-9),
-            "pool": self.pool.rendered,
-            "skipped": self.progress.skipped,
-            "skipped_samples": len(self.pool.skipped),
-        }
-        row |= {name: float(value.detach()) for name, value in terms.items()}
-        self.log.write(row)
-        bar.set_postfix(shown_of(row | {"held_out_pa_mpjpe_mm": self.progress.held_out_mm}))
-        self._window, self._window_began = [], now
+        row: dict[str, float | int] = {}
+        if last or progress.step % config.evaluate_every == 0:
+            row = self.validation.measure(self.average.module)
+        if last or row or progress.step % config.log_every == 0:
+            row |= {
+                "step": progress.step,
+                "learning_rate": self._optimizer.param_groups[0]["lr"],
+                "seconds": self.clock.here(),
+                "pool": self.pool.rendered,
+                "skipped": progress.skipped,
+                "skipped_samples": len(self.pool.skipped),
+                **self._window.close(),
+                **{name: float(value.detach()) for name, value in terms.items()},
+            }
+            self.log.write(row)
+        if not last and time.monotonic() - self._saved_at >= config.save_every_s:
+            self._save(self.clock.here())
+        return row
 
     def _save(self, elapsed: float) -> None:
         """Write state, averaged weights and, where it has grown, the pool."""
@@ -271,7 +279,7 @@ class Trainer:
             config = self.parts.network_config
             save_state(self.output, self.network, self.average, self._optimizer, self.progress, config)
             card = {"amvur": version("amvur"), "step": self.progress.step, **self.run.card}
-            card["held_out_pa_mpjpe_mm"] = self.progress.held_out_mm
+            card |= self.validation.row()
             card["skipped_samples"] = self.pool.skipped.counts()
             hand = (self.hand.name, self.hand.arrays.sha256)
             save_last(self.output, self.average, config, hand, card)
@@ -280,17 +288,9 @@ class Trainer:
             self._pool_saved = self.pool.rendered
         self._saved_at = time.monotonic()
 
-    def _elapsed(self) -> float:
-        """Return the run's seconds, the same in all processes."""
-        seconds = self._seconds_before + time.monotonic() - self._started
-        if self.world == 1 or (self.run.max_seconds is None and self.run.stop_after_s is None):
-            return seconds
-        value = self.fabric.all_reduce(torch.tensor(seconds, device=self.device), reduce_op="max")
-        return float(value)
-
     def _is_over(self, elapsed: float) -> bool:
-        """Say whether all steps are made or the time is used up."""
-        return self.progress.step >= self.config.steps or self.run.is_over(elapsed, self._seconds_before)
+        """Say whether all steps are made or the time does not suffice for another one."""
+        return self.progress.step >= self.config.steps or self.clock.is_over(elapsed)
 
     def _all_agree(self, good: bool) -> bool:
         """Say whether something is true in all processes."""

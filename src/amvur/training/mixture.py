@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,14 +22,20 @@ from amvur.training.sources import Delivery, Skipped
 from amvur.training.targets import LabelledImages, as_right_hands
 
 MAX_BAD_IN_A_ROW = 50
+MIN_GROUPS = 5
+"""Of fewer samples that show something different none are held out; of more a fifth at most."""
 
 
-class Numbered(Protocol):
+class Pictures(Protocol):
     """Pictures by number."""
 
     def picture(self, number: int) -> Delivery:
-        """Return picture `number` (from 0, without end) as a batch of one."""
+        """Return picture `number` (from 0) as a batch of one."""
         ...
+
+
+class Numbered(Pictures, Protocol):
+    """Pictures by number, without end."""
 
     def identity(self) -> dict[str, Any]:
         """Return all that the pictures depend on."""
@@ -41,6 +48,8 @@ class ShuffledSet(ABC):
     def __init__(self, name: str, count: int, seed: int) -> None:
         """Remember what skipped samples are told by, and the number of samples."""
         self.name, self.count, self.seed = name, count, seed
+        self.places = np.arange(count)
+        """The samples that are trained on."""
 
     @abstractmethod
     def image(self, index: int) -> LabelledImages:
@@ -50,11 +59,34 @@ class ShuffledSet(ABC):
     def identity(self) -> dict[str, Any]:
         """Return all that the pictures depend on."""
 
+    def group(self, index: int) -> str:
+        """Return what a sample has in common with others that show the same: each is its own by default."""
+        return str(index)
+
+    def hold_out(self, count: int) -> tuple[int, ...]:
+        """Take about `count` samples out of those trained on, and return them.
+
+        Groups go as a whole, chosen by a hash of seed and name (so that new samples change little); never
+        more than a fifth of them, so that none are held out of a set of fewer than five.
+        """
+        groups = np.array([self.group(index) for index in range(self.count)])
+        names = sorted(set(groups.tolist()), key=lambda n: sha256(f"{self.seed}/{n}".encode()).digest())
+        held = np.zeros(self.count, bool)
+        for name in names[: len(names) // MIN_GROUPS]:
+            if held.sum() >= count:
+                break
+            held |= groups == name
+        self.places = np.flatnonzero(~held)
+        found = np.flatnonzero(held)
+        spread = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)
+        return tuple(found[spread].tolist())
+
     def picture(self, number: int) -> Delivery:
         """Return a picture, or the next usable one; raises `InputError` after 50 bad ones in a row."""
         skipped: list[Skipped] = []
         for k in range(number, number + MAX_BAD_IN_A_ROW):
-            index = int(_order(self.count, self.seed, k // self.count)[k % self.count])
+            count = len(self.places)
+            index = int(self.places[_order(count, self.seed, k // count)[k % count]])
             try:
                 return Delivery(self.image(index), tuple(skipped))
             except AmvurError as error:
@@ -99,6 +131,12 @@ class Mixture:
         self.sets, self.seed = tuple(sets), seed
         self.shares = np.asarray(weights, dtype=np.float64) / np.sum(weights)
 
+    @property
+    def count(self) -> int | None:
+        """The number of different pictures, where it is that of a single stored set; otherwise None."""
+        (first, *others) = self.sets
+        return len(first.places) if isinstance(first, ShuffledSet) and not others else None
+
     def choice(self, number: int) -> int:
         """Return the place of the set that picture `number` comes from."""
         draw = np.random.default_rng((self.seed, number)).random()
@@ -110,7 +148,7 @@ class Mixture:
 
     def stream(self, start: int, count: int | None, batch_size: int) -> IterableDataset[Delivery]:
         """Return pictures start, start + 1, ... as a dataset of batches, each worker its share."""
-        return _Stream(self, start, count, batch_size)
+        return NumberedStream(self, start, count, batch_size)
 
     def identity(self) -> dict[str, Any]:
         """Return all that the pictures depend on."""
@@ -118,20 +156,22 @@ class Mixture:
         return {"mixture": sets, "shares": self.shares.tolist(), "seed": self.seed}
 
 
-class _Stream(IterableDataset[Delivery]):
-    """Batches of a mixture, dealt to workers in turn."""
+class NumberedStream(IterableDataset[Delivery]):
+    """Batches of numbered pictures, dealt to workers in turn."""
 
-    def __init__(self, mixture: Mixture, start: int, count: int | None, batch_size: int) -> None:
-        self._mixture, self._start, self._count, self._size = mixture, start, count, batch_size
+    def __init__(self, pictures: Pictures, start: int, count: int | None, batch_size: int) -> None:
+        """Remember what to yield: `count` pictures from `start`, endless where it is None."""
+        self._pictures, self._start, self._count, self._size = pictures, start, count, batch_size
 
     def __iter__(self) -> Iterator[Delivery]:
+        """Yield this worker's share."""
         info = get_worker_info()
         turn, step = (0, 1) if info is None else (info.id, info.num_workers)
         end = None if self._count is None else self._start + self._count
         while end is None or self._start + turn * self._size < end:
             first = self._start + turn * self._size
             last = first + self._size if end is None else min(first + self._size, end)
-            yield _join([self._mixture.picture(number) for number in range(first, last)])
+            yield _join([self._pictures.picture(number) for number in range(first, last)])
             turn += step
 
 

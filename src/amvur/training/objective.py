@@ -16,6 +16,7 @@ from torch.distributions import Normal
 from amvur.detect.convention import load_convention
 from amvur.geometry.rotations import matrix_to_axis_angle
 from amvur.hand.joints import JOINT_BONES
+from amvur.hand.model import HandModel
 from amvur.hand.prior import HandPrior, make_prior
 from amvur.losses import beta_negative_log_likelihood, camera_error, divergence, negative_log_likelihood
 from amvur.models.network import HandNetwork, Prediction
@@ -132,10 +133,10 @@ class Objective:
         regressor = self._hand.joint_regressor
         joints = (regressor if p.rows is None else regressor[:, p.rows]) @ vertices
         camera = drawn(p.hand.camera, generator)
-        shift = self._detector_shift(p) * t.by_detector[:, None, None]
+        shift = detector_shift(p, self._hand) * t.by_detector[:, None, None]
         flat = apply_camera(joints - joints[:, :1] + shift, camera)
         spread = Normal(flat, torch.full_like(flat, self.config.pixel_std), validate_args=False)
-        prior_flat = p.prior_joints_2d.loc + _flat_shift(p, shift)
+        prior_flat = p.prior_joints_2d.loc + flat_shift(p, shift)
         terms = {
             "joints_2d_likelihood": weighted_mean(
                 negative_log_likelihood(scaled(spread, _CROP_UNIT), label / _CROP_UNIT), confidence
@@ -154,15 +155,6 @@ class Objective:
             ).mean()
             terms["joints_divergence"] = divergence(scaled(p.joints, UNIT_M), prior_joints).mean()
         return terms
-
-    def _detector_shift(self, p: Prediction) -> Float[Tensor, "B 21 3"]:
-        """Return how far MediaPipe's landmarks lie from the joints of the predicted hands (m, view axes)."""
-        # the turn of a bone is all that matters: without gradient the labels cannot bend a hand by it
-        rotations = p.hand.rotations.detach().float()
-        rest_joints = self._hand.joint_template.expand(len(rotations), -1, -1)
-        turns = self._hand.pose(rotations, rest_joints)[0][:, list(JOINT_BONES)]
-        offsets = torch.from_numpy(load_convention("mediapipe").offsets_m).to(turns)
-        return (turns @ offsets[..., None])[..., 0]
 
     def _pose_cost(self, p: Prediction) -> Float[Tensor, ""]:
         """Return the anatomical prior's squared residuals, soft limits included, per angle."""
@@ -186,7 +178,16 @@ def drawn(distribution: Normal, generator: torch.Generator | None) -> Tensor:
     return loc + distribution.scale * noise
 
 
-def _flat_shift(p: Prediction, shift: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B 21 2"]:
+def detector_shift(p: Prediction, hand: HandModel) -> Float[Tensor, "B 21 3"]:
+    """Return how far MediaPipe's landmarks lie from the joints of the predicted hands (m, view axes)."""
+    # the turn of a bone is all that matters: without gradient the labels cannot bend a hand by it
+    rotations = p.hand.rotations.detach().float()
+    turns = hand.pose(rotations, hand.joint_template.expand(len(rotations), -1, -1))[0][:, list(JOINT_BONES)]
+    offsets = torch.from_numpy(load_convention("mediapipe").offsets_m).to(turns)
+    return (turns @ offsets[..., None])[..., 0]
+
+
+def flat_shift(p: Prediction, shift: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B 21 2"]:
     """Return what a shift of joints is in the picture, by the prior-net's mean camera."""
     camera = p.hand.camera.loc
     return apply_camera(shift, camera) - camera[:, None, 1:]

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from amvur.errors import AmvurError, InputError, OutputError
 from amvur.reading import check_tensors, reading
+from amvur.threads import threads_for
 from amvur.training.label_checks import check_labels, check_stored, stored_count
 from amvur.training.sources import Delivery, RightHands, SkippedSamples, Source, skipped_from_json
 from amvur.training.stopping import ctrl_c_later
@@ -53,6 +54,10 @@ class PoolConfig:
 
 class PoolError(AmvurError):
     """Pictures for training could not be made."""
+
+
+class SourceEndedError(PoolError):
+    """A source has no more pictures."""
 
 
 class SamplePool:
@@ -198,9 +203,10 @@ class SamplePool:
             with ctrl_c_later():  # a worker that is given half of its orders ends with a traceback
                 self._batches = iter(self._loader())
         try:
-            found = next(self._batches)
+            with threads_for(1):  # what is drawn here is drawn in small steps
+                found = next(self._batches)
         except StopIteration:
-            raise PoolError(
+            raise SourceEndedError(
                 f"The source ended after {self._rendered} pictures, wanted {self.config.size}. "
                 "Give a smaller --pool-size."
             ) from None

@@ -13,6 +13,7 @@ from amvur.crop import CropTransform
 from amvur.data.real.samples import HandDataset, HandSample
 from amvur.errors import AmvurError, InputError
 from amvur.training.mixture import ShuffledSet
+from amvur.training.preparation import Preparation
 from amvur.training.targets import LabelledImages
 
 CROP_OVER_BOX = 1.3 / 1.1
@@ -54,21 +55,30 @@ class Photos(ShuffledSet):
         convention = convention_of(self.dataset)
         return labelled_image(self.dataset[index], self.image_px, self.with_3d, convention, self.pose_mean)
 
+    def group(self, index: int) -> str:
+        """Return the photograph (or what else a data set says) that a sample shares with others."""
+        group = getattr(self.dataset, "group", None)
+        return str(index) if group is None else str(group(index))
+
     def identity(self) -> dict[str, Any]:
         """Return all that the pictures depend on."""
         own = {"image_px": self.image_px, "with_3d": self.with_3d, "seed": self.seed}
+        own["held_out"] = self.count - len(self.places)
         return {**self.dataset.identity(), **own}
 
 
-def check_dataset(dataset: HandDataset, with_3d: bool, name: str | None = None) -> list[str]:
+def check_dataset(
+    dataset: HandDataset, with_3d: bool, name: str | None = None, preparation: Preparation | None = None
+) -> list[str]:
     """Look at samples before the first step and return what is wrong with some.
 
     Labels are read and pictures looked for, not decoded. Raises `InputError` where more than half of the
-    samples cannot be used: then the folder is wrong rather than some of its files.
+    samples cannot be used: then the folder is wrong rather than some of its files; and `TimeIsUp`.
     """
     count = min(len(dataset), CHECKED)
     faults = []
-    for index in np.linspace(0, len(dataset) - 1, count).round().astype(int):
+    chosen = np.linspace(0, len(dataset) - 1, count).round().astype(int)
+    for index in (preparation or Preparation()).each(chosen, f"labels of {name or dataset.name}", count):
         try:
             sample = dataset[int(index)]
             labels_of(sample, with_3d)

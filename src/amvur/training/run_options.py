@@ -8,10 +8,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from amvur.errors import AmvurError, InputError
+from amvur.errors import InputError
 from amvur.hand.model import HandModel
 from amvur.training.augment import AugmentConfig
 from amvur.training.config import TrainingConfig
+from amvur.training.held_out import HeldOutErrors
+from amvur.training.preparation import Preparation
 from amvur.training.targets import Targets
 
 try:
@@ -30,10 +32,6 @@ class Loss(Protocol):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its terms."""
         ...
-
-
-class TrainingError(AmvurError):
-    """A run cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class RunOptions:
     thread fill the pool, which with `replace_pictures` never ends (faster, not reproducible; None: on a
     GPU); `keep_pool` saves it in the folder. `augment` None switches augmentation off; `upright`: the network
     learns from crops turned so that the fingers point up. `show_progress` None: on a terminal. `card` goes
-    into the checkpoint.
+    into the checkpoint. `preparation` has the clock of this part, which may have started before.
     """
 
     device: str = "auto"
@@ -74,6 +72,14 @@ class RunOptions:
     upright: bool = False
     show_progress: bool | None = None
     card: dict[str, Any] = field(default_factory=dict)
+    preparation: Preparation = field(default_factory=Preparation)
+
+    def limit_s(self, seconds_before: float) -> tuple[float | None, str]:
+        """Return how long this part may last, and which option says so."""
+        whole = None if self.max_seconds is None else self.max_seconds - seconds_before
+        if self.stop_after_s is not None and (whole is None or self.stop_after_s < whole):
+            return self.stop_after_s, "--stop-after"
+        return whole, "--max-seconds"
 
     def is_over(self, seconds: float, seconds_before: float) -> bool:
         """Say whether the time of the run, or of this part (it began after `seconds_before`), is used up."""
@@ -89,7 +95,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended; `held_out_mm` is the averaged network's PA-MPJPE (known to the first process).
+    """How a run ended; `held_out` is how wrong the averaged network is (known to the first process).
 
     `skipped` counts steps, `skipped_samples` tells of every data set with unusable samples that this process
     met: how many, and why the first. `interrupted`: Ctrl-C ended this part; its state is saved.
@@ -98,7 +104,7 @@ class Result:
     step: int
     seconds: float
     skipped: int
-    held_out_mm: float | None
+    held_out: HeldOutErrors
     finished: bool
     interrupted: bool = False
     skipped_samples: tuple[str, ...] = ()
@@ -130,6 +136,15 @@ def make_fabric(run: RunOptions, config: TrainingConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def check_batch(config: TrainingConfig, world: int) -> None:
+    """Raise `InputError` for a batch that cannot be shared among a run's processes."""
+    if config.batch_size % world or config.batch_size < 2 * world:  # batch norm wants two
+        raise InputError(
+            f"A batch of {config.batch_size} cannot be shared among {world} processes, two or more each. "
+            "Give a --batch-size that can."
+        )
 
 
 def leave_fabric(fabric: Fabric) -> None:

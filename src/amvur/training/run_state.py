@@ -20,20 +20,25 @@ from amvur.reading import LimitError, brief, open_regular, open_zip, read_member
 from amvur.settings import from_json
 from amvur.training.optimization import AveragedNetwork
 
-STATE, LAST, POOL = "state.pt", "last", "pool.safetensors"
+STATE, LAST, POOL, HELD_OUT = "state.pt", "last", "pool.safetensors", "held_out.safetensors"
 _SCHEMA = "amvur-training/1"
 _PICKLE_BYTES = 2**24
 
 
 @dataclass
 class Progress:
-    """How far a run is; `seconds` over all its parts, loading included."""
+    """How far a run is; `seconds` over all its parts, preparation included.
+
+    `measuring_s` is how long it takes to measure the held-out pictures.
+    """
 
     step: int = 0
     seconds: float = 0.0
     skipped: int = 0
     skipped_in_a_row: int = 0
     held_out_mm: float | None = None
+    held_out_2d_percent: float | None = None
+    measuring_s: float = 0.0
 
 
 def save_state(
@@ -84,7 +89,7 @@ def load_state(
     What a killed run had half written is removed. It takes as much memory as file and network are large.
     """
     path = folder / STATE
-    for name in (STATE, POOL):
+    for name in (STATE, POOL, HELD_OUT):
         for leftover in folder.glob(f".{name}.*.tmp"):
             leftover.unlink(missing_ok=True)
     with reading(path, "the state of a run", "Start anew in another folder.", ModelFileError):

@@ -46,4 +46,5 @@ class StoredHands(ShuffledSet):
 
     def identity(self) -> dict[str, Any]:
         """Return all that the pictures depend on."""
-        return {**self._shards.identity(), "order_seed": self.seed}
+        held_out = self.count - len(self.places)
+        return {**self._shards.identity(), "order_seed": self.seed, "held_out": held_out}

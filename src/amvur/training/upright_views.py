@@ -28,15 +28,25 @@ def upright_view(
     Pictures in which a joint that tells the direction has no label stay as they are turned.
     """
     size = images.images.shape[1]
+    frames = _errors(len(images), size, generator) @ _upright(images)
+    return recolor(move(images, hand, frames, config.padding), generator, config)
+
+
+def upright_by_labels(images: LabelledImages, hand: HandModel, padding: str = "reflection") -> LabelledImages:
+    """Return upright crops of the same hands exactly as their labels say."""
+    return move(images, hand, _upright(images), padding)
+
+
+def _upright(images: LabelledImages) -> Float[Tensor, "B 3 3"]:
+    """Return the maps from pixels to those of upright crops."""
+    size = images.images.shape[1]
     known = (images.joint_confidence[:, list(_FRAME_JOINTS)] > 0).all(1)
     frame = upright_frames(torch.where(torch.isfinite(images.joints_2d), images.joints_2d, 0))
     shift = (frame[:, :, 2:] + 1) * (size / 2)
     last = images.joints_2d.new_tensor([0.0, 0.0, 1.0]).expand(len(images), 1, 3)
     upright = torch.cat([torch.cat([frame[:, :, :2] * (size / 2), shift], -1), last], 1)
     eye = torch.eye(3, dtype=upright.dtype, device=upright.device)
-    upright = torch.where(known[:, None, None], upright, eye)
-    moved = move(images, hand, _errors(len(images), size, generator) @ upright, config.padding)
-    return recolor(moved, generator, config)
+    return torch.where(known[:, None, None], upright, eye)
 
 
 def _errors(count: int, size_px: int, generator: Generator) -> Float[Tensor, "B 3 3"]:

@@ -44,7 +44,7 @@ def draw_overlay(image: RgbImage, hands: Sequence[HandReconstruction]) -> UInt8[
     side lies between 640 and 1600 px (small ones grow at most fourfold); coordinates in the JSON stay
     those of the full photograph.
     """
-    from amvur.threads import one_thread  # torch takes seconds to import: not before it is needed
+    from amvur.threads import threads_for  # torch takes seconds to import: not before it is needed
 
     height, width = image.shape[:2]
     scale = _scale(width, height)
@@ -52,7 +52,7 @@ def draw_overlay(image: RgbImage, hands: Sequence[HandReconstruction]) -> UInt8[
     canvas = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), dtype=np.float64)
     shown = [hand for hand in hands if _drawable(hand)]
     limit_mm = color_limit_mm(shown)
-    with one_thread():
+    with threads_for(1):  # one hand after the other
         for hand in sorted(shown, key=lambda hand: -float(hand.vertices[:, 2].mean())):  # far ones first
             canvas = _blend_mesh(canvas, hand, scale, limit_mm)
     return _draw_lines(canvas, shown, scale, limit_mm)

@@ -98,6 +98,10 @@ class FreiHand:
             **self._mano(entry),
         )
 
+    def group(self, index: int) -> str:
+        """Return what pictures of the same hand have in common: in training there are four of each."""
+        return str(index % self._entries)
+
     def identity(self) -> dict[str, Any]:
         """Return hashes of the lists (pictures are not hashed) and where the boxes come from."""
         return self._identity

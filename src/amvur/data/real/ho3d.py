@@ -79,6 +79,10 @@ class Ho3d:
         )
         return read_frame(frame, truth, self.folder / "evaluation_xyz.json")
 
+    def group(self, index: int) -> str:
+        """Return the sequence of a frame: its neighbors there look the same."""
+        return self._frames[index].split("/")[0]
+
     def identity(self) -> dict[str, Any]:
         """Return hashes of the list, the pickles and the ground truth (pictures are not hashed)."""
         return self._identity

@@ -105,6 +105,13 @@ class Photographs:
             joint_confidence=confidence,
         )
 
+    def group(self, index: int) -> str:
+        """Return the photograph of a hand; hands with bad labels are their own."""
+        hand = self._hands[index]
+        found = hand.get("image_id") if isinstance(hand, dict) else None
+        image = self._images.get(found) if isinstance(found, int | str) else None
+        return str(index if image is None else image.get("file_name", index))
+
     def identity(self) -> dict[str, Any]:
         """Return what the samples depend on."""
         return {"name": self.name, "split": self.split, "labels_sha256": self._sha256}
