@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 from numpy.typing import NDArray
+
+from amvur.compiled import compiled
 
 
 def _fill(
@@ -65,4 +66,4 @@ def _fill(
                         zbuf[b, y, x] = z
 
 
-fill: Callable[..., None] = numba.njit(cache=True, nogil=True)(_fill)
+fill: Callable[..., None] = compiled(_fill)

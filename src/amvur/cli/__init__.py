@@ -18,6 +18,7 @@ from typing import Annotated
 import tyro
 
 from amvur.cli.options import Evaluate, Export, Info, Label, Reconstruct, Synthesize, Train, View
+from amvur.cli.terminal import prepare_streams, say
 from amvur.errors import AmvurError
 
 Command = (
@@ -34,7 +35,12 @@ Command = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
-    if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+    prepare_streams()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "" in given:
+        say("an argument is empty (a variable that was not set?). Name the folder; this one is: .")
+        sys.exit(2)
+    if given == ["--version"]:
         print(f"amvur {version('amvur')}")
         sys.exit(0)
     command: Command = tyro.cli(
@@ -48,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = run(command)
     except AmvurError as error:
-        print(f"amvur: {error}", file=sys.stderr)
+        say(str(error))
         status = 2
     except KeyboardInterrupt:
-        print("amvur: stopped. Files that were being written are discarded.", file=sys.stderr)
+        say("stopped. Files that were being written are discarded.")
         status = 130
     sys.exit(status)
 

@@ -16,13 +16,20 @@ def check_options(options: Reconstruct) -> None:
         raise InputError("No photograph was given. Name files or folders: amvur reconstruct PATH...")
     if not options.format:
         raise InputError("--format needs at least one of glb, obj, ply.")
-    _check_camera(options)
+    from amvur.structures import FOV_RANGE_DEG
+
+    _check_camera(options, FOV_RANGE_DEG)
     if options.box is not None:
         x0, y0, x1, y1 = options.box
         if not (all(map(math.isfinite, options.box)) and x0 < x1 and y0 < y1):
             raise InputError(
                 f"--box wants X0 Y0 X1 Y1 in pixels with X0 < X1 and Y0 < Y1, found {_text(options.box)}. "
                 "Give left, top, right and bottom."
+            )
+        if max(map(abs, options.box)) <= 1.5:
+            raise InputError(
+                f"--box {_text(options.box)} seems to be in fractions of the picture. Give pixels: multiply "
+                "by its width and height."
             )
     elif options.detector == "none":
         raise InputError(
@@ -45,12 +52,13 @@ def check_output(folder: Path) -> None:
         raise OutputError(f"{explain(folder, error)} Use --output DIR.") from error
 
 
-def _check_camera(options: Reconstruct) -> None:
+def _check_camera(options: Reconstruct, fov_range_deg: tuple[float, float]) -> None:
     """Raise `InputError` unless at most one sane description of the camera is given."""
     if options.intrinsics is not None and options.fov is not None:
         raise InputError("--intrinsics and --fov both describe the camera. Give one of them.")
-    if options.fov is not None and not 0 < options.fov < 180:  # false for NaN
-        raise InputError(f"--fov wants degrees between 0 and 180, found {options.fov:g}.")
+    low, high = fov_range_deg
+    if options.fov is not None and not low <= options.fov <= high:  # false for NaN
+        raise InputError(f"--fov wants degrees between {low:g} and {high:g}, found {options.fov:g}.")
     if options.intrinsics is not None:
         fx, fy, _, _ = options.intrinsics
         if not (all(map(math.isfinite, options.intrinsics)) and fx > 0 and fy > 0):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from amvur.cli.checks import check_output
 from amvur.cli.options import Export
+from amvur.cli.terminal import tell
 from amvur.errors import InputError
 from amvur.export import merge_meshes, obj_bytes, ply_bytes, read_glb, read_report, write_files
+from amvur.export.ownership import check_replaceable
 
 
 def run_export(options: Export) -> int:
@@ -22,11 +25,13 @@ def run_export(options: Export) -> int:
         mesh = merge_meshes(read_glb(glb))
         for kind in dict.fromkeys(options.format):
             contents[folder / f"{glb.stem}.{kind}"] = obj_bytes(mesh) if kind == "obj" else ply_bytes(mesh)
+    check_output(folder)
+    check_replaceable(contents)
     write_files(contents)
     for path in contents:
-        print(path)
+        tell(str(path))
     if not contents:
-        print(f"{options.path} has no hands: nothing to convert.")
+        tell(f"{options.path} has no hands: nothing to convert.")
     return 0
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amvur.cli.checks import check_output
 from amvur.cli.options import Evaluate
+from amvur.cli.terminal import say, tell
 from amvur.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _run_files(options: Evaluate) -> int:
     assert options.protocol is not None
     hands = read_files(predictions, ground_truth)
     for hint in find_hints(*hands, options.protocol):
-        print(f"amvur: {predictions}: {hint}", file=sys.stderr)
+        say(f"{predictions}: {hint}")
     scores = evaluate_hands(*hands, options.protocol)
     text = json.dumps(scores, indent=1, allow_nan=False)
     if options.output is not None:
@@ -80,7 +80,7 @@ def _run_network(options: Evaluate) -> int:
         from amvur.evaluation.table import table_of
 
         print(table_of(results))
-        print(f"results in {output / RESULTS}")
+        tell(f"results in {output / RESULTS}")
     return 0
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
+from amvur.cli.checks import check_output
 from amvur.cli.options import Label
+from amvur.cli.terminal import say, tell
 from amvur.errors import InputError
 
 
@@ -31,14 +31,11 @@ def run_label(options: Label) -> int:
     if output.is_dir():
         raise InputError(f"--output wants a file, found the folder {output}. Name a file in it.")
     paths = find_images([options.folder])
-    tally = label_photographs(paths, output, make_detector(options.detector), _say)
-    print(
+    check_output(output.parent)
+    tally = label_photographs(paths, output, make_detector(options.detector), say)
+    tell(
         f"{len(paths)} photographs: {tally.labelled} labelled, {tally.kept} labelled before, "
         f"{len(tally.failed)} unreadable; {tally.hands} hands ({tally.without_hand} photographs without one)"
         f". Labels: {output}"
     )
     return 1 if tally.failed else 0
-
-
-def _say(text: str) -> None:
-    print(f"amvur: {text}", file=sys.stderr, flush=True)

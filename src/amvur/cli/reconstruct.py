@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import re
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from amvur.cli.checks import check_options, check_output
 from amvur.cli.naming import output_stems
 from amvur.cli.options import Reconstruct
+from amvur.cli.terminal import say, tell
 from amvur.errors import AmvurError, InputError, OutputError
 from amvur.export import (
     ImageRecord,
@@ -31,12 +30,20 @@ from amvur.export import (
     scene_mesh,
     write_files,
 )
+from amvur.export.ownership import OVERLAY_MARK, check_replaceable, remove_stale
 from amvur.structures import HandReconstruction, RgbImage
+
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
 
 NO_HAND = (
     "No hand was found. If there is one, say where: --box X0 Y0 X1 Y1 (pixels), "
     "or take a picture with the whole hand in it."
 )
+
+
+_LONGEST_STEM = 255 - len("_overlay.png")
+"""Bytes: file systems take names of 255."""
 
 
 class Engine(Protocol):
@@ -83,10 +90,17 @@ def run_reconstruct(options: Reconstruct, reconstructor: Engine | None = None) -
         check_output(options.output)
         stems, notes = output_stems(paths)
         for note in notes:
-            _say(note)
+            say(note)
+        for path in [path for path, stem in stems.items() if len(os.fsencode(stem)) > _LONGEST_STEM]:
+            tally.photographs += 1
+            _fail(path, f"{path}: its name is too long for those of results. Rename the photograph.", tally)
+            del stems[path]
+        if not stems:
+            tell(tally.summary(options.output))
+            return 1
         engine = reconstructor if reconstructor is not None else _make_engine(options)
         _process_all(stems, options, engine, tally)
-    print(tally.summary(options.output))
+    tell(tally.summary(options.output))
     return 1 if tally.failed else 0
 
 
@@ -116,21 +130,25 @@ def _process(path: Path, stem: str, options: Reconstruct, engine: Engine) -> int
     from amvur.image import load_image
 
     previous = _previous_report(options.output / f"{stem}.json")
+    known = _results_of(options.output, stem, previous)
+    first = [f"{stem}_overlay.png", *(f"{stem}_0.{kind}" for kind in options.format)]
+    check_replaceable([options.output / name for name in first], known)
     loaded = load_image(path)
     intrinsics = None if options.intrinsics is None else _matrix(options.intrinsics)
     boxes = None if options.box is None else np.array([options.box], dtype=np.float64)
     hands = engine(loaded.pixels, intrinsics=intrinsics, fov_deg=options.fov, boxes=boxes, side=options.side)
     warnings = [*loaded.warnings, *([] if hands else [NO_HAND])]
     contents = _results(path, stem, options, loaded.pixels, hands, warnings)
+    check_replaceable(contents, known)
     write_files(contents)
     if previous is not None:
-        _remove_stale(options.output, stem, contents)
+        remove_stale(options.output, [file.name for file in known], contents)
         old = str(previous["image"]["path"])
         if Path(old).resolve() != path.resolve():
-            _say(f"{path}: its results replace those of {old}, which had the same name.")
+            say(f"{path}: its results replace those of {old}, which had the same name.")
     own = [f"hand {index}: {text}" for index, hand in enumerate(hands) for text in hand.warnings]
     for warning in [*warnings, *own]:
-        _say(_about(path, warning))
+        say(_about(path, warning))
     return len(hands)
 
 
@@ -154,7 +172,7 @@ def _results(
         for kind in formats:
             contents[options.output / f"{stem}_{index}.{kind}"] = _mesh_bytes(hand, kind)
     png = io.BytesIO()
-    Image.fromarray(draw_overlay(image, hands)).save(png, "PNG")
+    Image.fromarray(draw_overlay(image, hands)).save(png, "PNG", pnginfo=_overlay_mark())
     contents[options.output / f"{stem}_overlay.png"] = png.getvalue()
     if hands:
         camera = hands[0].camera
@@ -196,12 +214,23 @@ def _previous_report(path: Path) -> dict[str, Any] | None:
         ) from error
 
 
-def _remove_stale(folder: Path, stem: str, current: Iterable[Path]) -> None:
-    """Remove an earlier run's meshes that this run did not write again."""
-    pattern = re.compile(re.escape(stem) + r"_\d+\.(glb|obj|ply)")
-    for path in set(folder.iterdir()) - set(current):
-        if pattern.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+def _results_of(folder: Path, stem: str, previous: dict[str, Any] | None) -> list[Path]:
+    """Return the files that an earlier report of a photograph says are its results, in any format."""
+    if previous is None:
+        return []
+    meshes = [Path(hand["mesh"]) for hand in previous["hands"] if hand["mesh"] is not None]
+    names = [f"{mesh.stem}.{kind}" for mesh in meshes for kind in ("glb", "obj", "ply")]
+    return [folder / name for name in (f"{stem}_overlay.png", *names)]
+
+
+def _overlay_mark() -> PngInfo:
+    """Return the text chunks by which an overlay is known as one."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for key, text in OVERLAY_MARK.items():
+        info.add_text(key, text)
+    return info
 
 
 def _find(paths: Iterable[Path], tally: Tally) -> Iterable[Path]:
@@ -247,17 +276,10 @@ def _make_engine(options: Reconstruct) -> Engine:
 def _fail(path: Path, reason: str, tally: Tally) -> None:
     """Count a failure and tell it in one line that names the file."""
     tally.failed += 1
-    _say(f"FAILED {_about(path, reason)}")
+    say(f"FAILED {_about(path, reason)}")
 
 
 def _about(path: Path, text: str) -> str:
     """Return a text as one line that names the file, once."""
     line = " ".join(text.split())
     return line if str(path) in line else f"{path}: {line}"
-
-
-def _say(line: str) -> None:
-    """Write a line to stderr without tearing the progress bar."""
-    from tqdm import tqdm
-
-    tqdm.write(f"amvur: {line}", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from dataclasses import fields
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from amvur.cli.checks import check_output
 from amvur.cli.options import Synthesize
+from amvur.cli.terminal import say, tell
 from amvur.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def run_synthesize(options: Synthesize) -> int:
         manifest = write_shards(source, options.output, plan, bar.update)
     if options.benchmark is not None:
         _check_benchmark(options.output)
-    print(
+    tell(
         f"{manifest['count']} pictures in {len(manifest['shards'])} shards in {options.output} "
         f"({time.monotonic() - started:.1f} s); look at {options.output / 'contact_sheet.png'}"
     )
@@ -82,11 +82,10 @@ def _make_source(options: Synthesize) -> tuple[SampleSource, ShardPlan]:
             warnings.simplefilter("ignore")  # told below, in this program's way
             backgrounds = load_backgrounds(options.backgrounds)
         for reason in backgrounds.skipped:
-            print(f"amvur: background skipped: {reason}", file=sys.stderr)
-        print(
-            f"amvur: {len(backgrounds.paths)} backgrounds from {options.backgrounds}, "
-            f"{len(backgrounds.skipped)} skipped",
-            file=sys.stderr,
+            say(f"background skipped: {reason}")
+        say(
+            f"{len(backgrounds.paths)} backgrounds from {options.backgrounds}, "
+            f"{len(backgrounds.skipped)} skipped"
         )
     hands = SyntheticHands(options.seed or 0, options.hand_model, options.size, backgrounds=backgrounds)
     plan = ShardPlan(options.count, options.shard_size, options.image_format or "jpg", options.workers)
@@ -97,4 +96,4 @@ def _check_benchmark(folder: Path) -> None:
     """Compare a finished benchmark set with what is known of it; raises `InputError`."""
     from amvur.data.synthetic.benchmark_set import check_benchmark
 
-    print(check_benchmark(folder))
+    tell(check_benchmark(folder))

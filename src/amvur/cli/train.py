@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amvur.cli.checks import check_output
 from amvur.cli.options import Train
+from amvur.cli.terminal import say, tell
 from amvur.errors import InputError, ModelFileError
 
 if TYPE_CHECKING:
@@ -36,17 +36,17 @@ def run_train(options: Train) -> int:
     except KeyboardInterrupt:  # before the first step, or a second time
         saved = (options.output / "state.pt").exists()
         held = f"{options.output} holds what was saved before" if saved else "no step was saved"
-        _say(f"stopped; {held}. {_GO_ON}")
+        say(f"stopped; {held}. {_GO_ON}")
         return 130
     for text in result.skipped_samples:
-        _say(text)
+        say(text)
     if result.interrupted:
-        _say(f"stopped and saved after step {result.step}. {_GO_ON}")
+        say(f"stopped and saved after step {result.step}. {_GO_ON}")
         return 130
     end = "finished" if result.finished else "paused; the same command with --resume goes on"
     error = str(result.held_out) and f", {result.held_out}"
     skipped = f", {result.skipped} steps skipped (not finite)" if result.skipped else ""
-    print(
+    tell(
         f"{result.step} steps in {result.seconds:.0f} s{error}{skipped}: {end}. "
         f"Weights: {options.output / 'last'}"
     )
@@ -60,11 +60,11 @@ def _train(options: Train) -> Result:
     # the run's time begins here: loading takes its part of it
     from amvur.training.preparation import Preparation
 
-    preparation = Preparation(_say)
-    _say("preparing: loading the network")
+    preparation = Preparation(say)
+    say("preparing: loading the network")
     preset = find_preset(options)
     if options.workers and options.devices * options.nodes == 1:
-        print(f"amvur: {options.workers} processes make pictures; the first steps wait for them", flush=True)
+        say(f"{options.workers} processes make pictures; the first steps wait for them")
     import torch
 
     from amvur.data.synthetic.generator import MAX_SEED, SyntheticHands
@@ -196,7 +196,3 @@ def _run_options(options: Train, preparation: Preparation) -> RunOptions:
         keep_pool=options.keep_pool,
         preparation=preparation,
     )
-
-
-def _say(text: str) -> None:
-    print(f"amvur: {text}", file=sys.stderr, flush=True)

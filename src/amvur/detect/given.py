@@ -12,6 +12,11 @@ from amvur.detect.base import SideChoice, chosen_side
 from amvur.errors import InputError
 from amvur.structures import HandDetection, RgbImage, Side
 
+_LEAST_SHOWN = 0.1
+"""Of a box (or of the picture, where that is smaller), the least share that must be seen."""
+_LARGEST_BOX = 4
+"""The longest side of a box, in longer sides of the picture."""
+
 
 class GivenBoxes:
     """The detector "none": nothing is known of a hand but its box and side.
@@ -118,10 +123,26 @@ def check_box(
             f"{what} must be x0 y0 x1 y1 with x0 < x1 and y0 < y1 (left, top, right, bottom, in pixels), "
             f"found {box.tolist()}. If these are x, y, width and height, add x and y to the last two."
         )
+    if max(map(abs, (x0, y0, x1, y1))) <= 1.5 < min(width, height):
+        raise InputError(
+            f"{what} {box.tolist()} seems to be in fractions of the picture. Give pixels: multiply by its "
+            f"width and height, in {size}."
+        )
+    if max(x1 - x0, y1 - y0) > _LARGEST_BOX * max(width, height):
+        raise InputError(
+            f"{what} {box.tolist()} is more than {_LARGEST_BOX} times as large as {size}. Draw it closer."
+        )
     if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
         raise InputError(
             f"{what} must overlap the image, found {box.tolist()} in {size}. Coordinates are pixels of the "
             f"image as displayed, after its EXIF rotation."
+        )
+    across = (min(x1, width) - max(x0, 0)) / max(min(x1 - x0, width), 1e-9)
+    down = (min(y1, height) - max(y0, 0)) / max(min(y1 - y0, height), 1e-9)
+    if 0 < across * down < _LEAST_SHOWN:
+        raise InputError(
+            f"Of {what.lower()} {box.tolist()} only {across * down:.0%} lie in {size}: too little to "
+            "reconstruct a hand from. Draw the box about what the picture shows."
         )
     return box
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from amvur.compiled import compiled
 
 # `no_type_check` also keeps the tests' shape checker from wrapping what numba compiles.
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def chain(
     local: np.ndarray,
@@ -46,7 +47,7 @@ def chain(
                     rotation[b, bone, i, j] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def overlaps(
     centers: np.ndarray, radii: np.ndarray, pairs: np.ndarray, least: float, found: np.ndarray
@@ -67,7 +68,7 @@ def overlaps(
                 found[b, k] = reach - np.sqrt(squared)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def derivatives(  # noqa: C901 (loops that a compiler wants in one piece)
     rest: np.ndarray,

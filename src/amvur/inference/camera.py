@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from amvur.errors import InputError
 from amvur.geometry.cameras import intrinsics_from_fov
-from amvur.structures import Camera
+from amvur.structures import FOV_RANGE_DEG, Camera
 
 ASSUMED_FOV_DEG = 50.0
 """Field of view over the longer side where nothing is given: a phone's main lens has 69°, a portrait lens
@@ -20,6 +20,7 @@ ASSUMED_LOG_FOCAL_STD = 0.3
 ASSUMED_CENTER_STD = 0.1
 """Standard deviation of an assumed principal point, as a fraction of the picture's side: crops move it."""
 _HAND_SIZE_M = 0.17
+_LEAST_FOCAL_PX = 8.0
 _USUAL_DISTANCE_M = 0.5
 _LOG_DISTANCE_STD = 0.3
 
@@ -43,8 +44,11 @@ def make_camera(
     if intrinsics is not None:
         return Camera(_check_intrinsics(intrinsics), "given")
     if fov_deg is not None:
-        if not 1.0 <= fov_deg <= 170.0:
-            raise InputError(f"The field of view must lie between 1 and 170 degrees, found {fov_deg}.")
+        low, high = FOV_RANGE_DEG
+        if not low <= fov_deg <= high:
+            raise InputError(
+                f"The field of view must lie between {low:g} and {high:g} degrees, found {fov_deg}."
+            )
         return Camera(intrinsics_from_fov(fov_deg, width, height).numpy(), "given")
     camera = intrinsics_from_fov(ASSUMED_FOV_DEG, width, height).numpy()
     if len(hand_sizes_px):
@@ -70,5 +74,10 @@ def _check_intrinsics(intrinsics: Float[np.ndarray, "3 3"]) -> Float[np.ndarray,
         raise InputError(
             "Intrinsics must be a finite 3x3 matrix [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with positive "
             f"focal lengths in pixels, found {np.asarray(intrinsics, dtype=object).tolist()}."
+        )
+    if min(matrix[0, 0], matrix[1, 1]) < _LEAST_FOCAL_PX:
+        raise InputError(
+            f"Focal lengths of {matrix[0, 0]:g} and {matrix[1, 1]:g} pixels are those of no camera. Give "
+            "pixels: multiply fractions of the picture's width and height by these."
         )
     return matrix

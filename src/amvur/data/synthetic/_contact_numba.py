@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from amvur.compiled import compiled
 
 # `no_type_check` also keeps the tests' shape checker from wrapping what numba compiles.
 
 _FIRST_BONES = (1, 4, 7, 10, 13)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _turn(vector, rotation, jacobian):
     """Write the rotation matrix of an axis-angle and its left Jacobian (Rodrigues)."""
@@ -37,7 +38,7 @@ def _turn(vector, rotation, jacobian):
             jacobian[i, j] = unit + b * cross[i, j] + c * outer
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _chain(angles, axes, pivots, rotation, origin, lever):
     """Write bone rotations and origins, and `lever[b] @ torque` = derivative by the bone's angles."""
@@ -60,7 +61,7 @@ def _chain(angles, axes, pivots, rotation, origin, lever):
         _lever(axes[bone - 1], jacobian, rotation[parent], lever[bone])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _lever(axes, jacobian, rotation, out):
     """Write the world axes about which a bone turns at first order as its three angles grow."""
@@ -73,7 +74,7 @@ def _lever(axes, jacobian, rotation, out):
             out[k, i] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _place(rest, bone, pivot, rotation, origin, share, out):
     """Write where a rest point moves that follows a bone by a share and stays at rest otherwise."""
@@ -84,7 +85,7 @@ def _place(rest, bone, pivot, rotation, origin, share, out):
         out[i] = rest[i] + share * (moved - rest[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _push(at, force, bone, share, forces, moments):
     """Add a force at a point to its bone's force and moment about the frame's origin."""
@@ -94,7 +95,7 @@ def _push(at, force, bone, share, forces, moments):
         moments[bone, i] += share * (at[j] * force[k] - at[k] * force[j])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _collide_spheres(spheres, radii, bone, pairs, touch, forces, moments):
     """Add the gradient of half the squared overlaps of spheres; return the energy and the depth."""
@@ -121,7 +122,7 @@ def _collide_spheres(spheres, radii, bone, pairs, touch, forces, moments):
     return energy, depth
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _collide_palm(
     spheres, radii, bone, probes, reach, points, normals, thenar, spacing, touch, forces, moments
@@ -159,7 +160,7 @@ def _collide_palm(
     return energy, depth
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _gradient(forces, moments, origin, lever, out):
     """Write the energy's derivative by the 45 angles from forces and moments on the bones."""
@@ -175,7 +176,7 @@ def _gradient(forces, moments, origin, lever, out):
                 out[3 * (bone - 1) + k] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def relax_hands(
     angles, depth, pivots, spheres, radii, points,

@@ -6,16 +6,16 @@ the marks. Importing this module imports numba.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, no_type_check
 
-import numba
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 from numpy.typing import NDArray
 
+from amvur.compiled import compiled
+
 # `no_type_check` also keeps the tests' shape checker from wrapping what numba compiles.
-_compile: Callable[..., Callable[..., Any]] = numba.njit(cache=True, nogil=True, error_model="numpy")
+_compile = compiled(error_model="numpy")
 
 
 @_compile

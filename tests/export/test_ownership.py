@@ -1,0 +1,85 @@
+"""Files that this program did not write are neither replaced nor removed."""
+
+import json
+
+import numpy as np
+import pytest
+from factories import make_hand
+from PIL import Image
+
+from amvur.cli import main
+from amvur.cli.options import Reconstruct
+from amvur.cli.reconstruct import run_reconstruct
+from amvur.errors import OutputError
+from amvur.export import write_glb, write_obj, write_ply
+from amvur.export.ownership import check_replaceable, is_ours
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A photograph, and things of the user's beside it whose names results would like to have."""
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "a.jpg")
+    return tmp_path
+
+
+def engine(count):
+    return lambda image, **options: [make_hand()] * count
+
+
+def run(folder, count=1, formats=("glb",)):
+    options = Reconstruct(paths=(folder / "a.jpg",), output=folder, format=formats)
+    return run_reconstruct(options, engine(count))
+
+
+@pytest.mark.parametrize("name", ["a_overlay.png", "a_0.glb", "a_1.glb", "a.json"])
+def test_a_file_of_the_users_is_not_overwritten(folder, capsys, name):
+    (folder / name).write_bytes(b"mine")
+    assert run(folder, count=2) == 1
+    assert (folder / name).read_bytes() == b"mine"
+    assert f"{name} exists" in capsys.readouterr().err
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_files_that_a_run_did_not_write_are_not_removed(folder):
+    assert run(folder, count=3) == 0
+    mine = folder / "a_7.obj"
+    mine.write_text("o mine")
+    write_obj(folder / "a_1.obj", [make_hand()])  # as `amvur export` does
+    assert run(folder, count=1) == 0
+    assert mine.read_text() == "o mine"
+    assert (folder / "a_0.glb").exists()
+    assert not (folder / "a_2.glb").exists()
+
+
+def test_results_of_a_run_that_was_killed_before_its_report_are_replaced(folder):
+    assert run(folder, count=2) == 0
+    (folder / "a.json").unlink()
+    assert run(folder, count=2) == 0
+    assert json.loads((folder / "a.json").read_text())["hands"]
+
+
+def test_export_overwrites_its_own_files_alone(folder, capsys):
+    assert run(folder) == 0
+    for expected in (0, 0):
+        with pytest.raises(SystemExit) as ended:
+            main(["export", str(folder / "a.json"), "--format", "obj"])
+        assert ended.value.code == expected
+    (folder / "a_0.obj").write_text("o mine")
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(folder / "a.json"), "--format", "obj"])
+    assert ended.value.code == 2
+    assert "a_0.obj exists" in capsys.readouterr().err
+
+
+def test_marks_are_known_and_other_files_are_not(tmp_path):
+    for name, write in (("a.glb", write_glb), ("a.obj", write_obj), ("a.ply", write_ply)):
+        write(tmp_path / name, [make_hand()])
+        assert is_ours(tmp_path / name)
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes().replace(b"amvur", b"other"))
+        assert not is_ours(tmp_path / name)
+    (tmp_path / "b.glb").mkdir()
+    (tmp_path / "link.obj").symlink_to(tmp_path / "nothing")
+    for name in ("b.glb", "link.obj"):
+        with pytest.raises(OutputError, match=name):
+            check_replaceable([tmp_path / name])
+    check_replaceable([tmp_path / "new.glb"])
