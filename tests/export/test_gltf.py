@@ -1,5 +1,6 @@
 """GLB files, read back by two independent readers (trimesh and pygltflib)."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -10,11 +11,13 @@ import trimesh
 from factories import make_hand
 from scipy.spatial.transform import Rotation
 
-from amvur.export import glb_bytes, read_glb, write_glb
+from amvur.errors import OutputError
+from amvur.export import glb_bytes, read_glb, write_glb, write_obj, write_ply
 from amvur.export.gltf import joint_matrices, top_four
 from amvur.hand.joints import BONE_JOINTS, BONE_NAMES, JOINT_NAMES, TIP_JOINTS
 from amvur.hand.model import HandModel
 from amvur.hand.open_hand import load_open_hand
+from amvur.structures import UvTexture
 
 HALF_TURN = np.array([1.0, -1.0, -1.0])
 
@@ -96,10 +99,34 @@ def test_faces_point_outward_and_normals_agree(gltf):
     assert (np.einsum("fi,fi->f", mesh.face_normals, normals[faces].mean(1)) > 0).mean() > 0.99
 
 
-def test_colours_are_linear(hand, gltf):
-    colors = array(gltf, gltf.meshes[0].primitives[0].attributes.COLOR_0)
+def test_trimesh_shows_the_colours(hand, tmp_path):
+    """As the base color's picture, which Blender and three.js show too: they all ignore or multiply `COLOR_0`."""
+    write_glb(tmp_path / "hand.glb", [hand])
+    mesh = trimesh.load(tmp_path / "hand.glb", process=False, force="mesh")
+    shown = mesh.visual.to_color().vertex_colors[:, :3]
+    np.testing.assert_array_equal(shown, np.rint(255 * hand.vertex_colors))
+
+
+def test_colours_are_attributes_too_and_linear(hand, gltf):
+    attributes = vars(gltf.meshes[0].primitives[0].attributes)
+    colors = np.column_stack([array(gltf, attributes[key]) for key in ("_RED", "_GREEN", "_BLUE")])
     expected = ((hand.vertex_colors.astype(float) + 0.055) / 1.055) ** 2.4  # all are above the toe
     np.testing.assert_allclose(colors, expected, rtol=1e-5)
+    assert attributes["COLOR_0"] is None, "programs would multiply the picture by it"
+
+
+def test_attributes_of_our_own_are_scalars_of_one_type(hand):
+    """Blender's importer mixes up those of several types, in some of its starts: then nothing is imported."""
+    hand = dataclasses.replace(hand, vertex_colors_std=hand.vertices_std)
+    count = len(hand.vertices)
+    uv = np.zeros((count, 2), np.float32)
+    textured = UvTexture(np.zeros((8, 8, 3), np.uint8), uv, hand.faces, np.arange(count))
+    for each in (hand, dataclasses.replace(hand, uv_texture=textured)):
+        gltf = pygltflib.GLTF2.load_from_bytes(glb_bytes([each]))
+        attributes = vars(gltf.meshes[0].primitives[0].attributes)
+        own = [gltf.accessors[index] for key, index in attributes.items() if key.startswith("_")]
+        assert len(own) == 6
+        assert {(accessor.type, accessor.componentType) for accessor in own} == {("SCALAR", 5126)}
 
 
 def test_the_hand_stands_upright_in_front_of_the_camera(hand, gltf):
@@ -132,6 +159,7 @@ def test_structure_is_that_of_the_specification(gltf):
     assert not joints[weights == 0].any()
     assert gltf.materials[0].doubleSided
     assert gltf.materials[0].pbrMetallicRoughness.metallicFactor == 0
+    assert gltf.samplers[0].wrapS == gltf.samplers[0].wrapT == 33071
     last_row = array(gltf, gltf.skins[0].inverseBindMatrices)[:, 3::4]
     np.testing.assert_array_equal(last_row, np.tile([0, 0, 0, 1], (21, 1)))
 
@@ -154,9 +182,36 @@ def test_two_hands_have_two_skeletons():
     assert len(scene.geometry) == 3
 
 
-def test_no_hand_is_still_a_file():
-    gltf = pygltflib.GLTF2.load_from_bytes(glb_bytes([]))
-    assert gltf.scenes[0].nodes == []
+def test_every_skeleton_has_a_node_of_its_own():
+    """Blender makes an armature of the node above a skeleton, and names it so: one for all if they share it."""
+    hands = [make_hand(0), make_hand(1), make_hand(2, "left")]
+    gltf = pygltflib.GLTF2.load_from_bytes(glb_bytes(hands))
+    parents = {child: node for node in gltf.nodes for child in node.children or []}
+    above = [parents[skin.joints[0]] for skin in gltf.skins]
+    assert [node.name for node in above] == ["right_hand", "right_hand_1", "left_hand"]
+    assert all(len(node.children) == 1 for node in above)
+    assert len({node.name for node in gltf.nodes}) == len(gltf.nodes)
+
+
+@pytest.mark.parametrize("write", [write_glb, write_obj, write_ply])
+def test_a_file_without_a_hand_is_refused(write, tmp_path):
+    with pytest.raises(OutputError, match="no hand to write"):
+        write(tmp_path / "none", [])
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("field", ["vertex_colors_std", "score", "joints", "T_camera_bone"])
+def test_numbers_that_are_not_finite_are_refused(field):
+    hand = make_hand(0)
+    if field == "T_camera_bone":
+        broken = np.full_like(hand.skeleton.T_camera_bone, np.nan)
+        hand = dataclasses.replace(hand, skeleton=dataclasses.replace(hand.skeleton, T_camera_bone=broken))
+    else:
+        shape = {"vertex_colors_std": hand.vertices_std, "joints": hand.joints}.get(field)
+        value = float("nan") if shape is None else np.full_like(shape, np.nan)
+        hand = dataclasses.replace(hand, **{field: value})
+    with pytest.raises(OutputError, match="not finite"):
+        glb_bytes([hand])
 
 
 def test_four_weights_stay_close_to_sixteen_in_another_pose(hand):

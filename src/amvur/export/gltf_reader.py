@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amvur.errors import InputError
-from amvur.export.gltf import GENERATOR
+from amvur.export.gltf import COLOR_ATTRIBUTES, GENERATOR
 from amvur.export.mesh import SceneMesh, srgb_from_linear
 
 _DTYPES = {5126: np.float32, 5125: np.uint32, 5121: np.uint8}
@@ -61,8 +61,9 @@ def _mesh(document: dict[str, Any], buffer: bytes, primitive: dict[str, Any]) ->
         return values if width == 1 else values.reshape(-1, width)
 
     attributes = {key: array(index) for key, index in primitive["attributes"].items()}
-    # a mesh with a texture picture keeps its vertex colors under a name that programs do not draw
-    colors = attributes["COLOR_0"] if "COLOR_0" in attributes else attributes["_COLOR"]
+    # earlier versions wrote three numbers in one attribute, `_COLOR` beside a texture picture
+    earlier = next((attributes[key] for key in ("COLOR_0", "_COLOR") if key in attributes), None)
+    colors = np.column_stack([attributes[k] for k in COLOR_ATTRIBUTES]) if earlier is None else earlier
     return SceneMesh(
         vertices=attributes["POSITION"],
         faces=array(primitive["indices"]).reshape(-1, 3).astype(np.int64),
