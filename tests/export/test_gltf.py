@@ -2,6 +2,8 @@
 
 import dataclasses
 import io
+import json
+import struct
 
 import numpy as np
 import pygltflib
@@ -17,6 +19,7 @@ from amvur.export.gltf import joint_matrices, top_four
 from amvur.hand.joints import BONE_JOINTS, BONE_NAMES, JOINT_NAMES, TIP_JOINTS
 from amvur.hand.model import HandModel
 from amvur.hand.open_hand import load_open_hand
+from amvur.hand.prior import make_prior
 from amvur.structures import UvTexture
 
 HALF_TURN = np.array([1.0, -1.0, -1.0])
@@ -255,6 +258,37 @@ def test_four_weights_of_the_open_hand_stay_within_the_documented_bounds():
     assert np.max(errors) < 2e-3
 
 
+@pytest.mark.parametrize(
+    ("poses", "mean_mm", "most_mm", "worst_mm"), [("likely", 0.5, 3, 10), ("within limits", 0.8, 6, 25)]
+)
+def test_back_to_the_rest_pose_by_the_skeleton_is_as_near_as_documented(poses, mean_mm, most_mm, worst_mm):
+    """Bones turned back move the reconstructed mesh to the rest mesh, but for what blended weights lose."""
+    model = HandModel(load_open_hand("right"), torch.float64)
+    rng = np.random.default_rng(1)
+    if poses == "likely":
+        prior = make_prior(model)
+        pose = prior.axis_angle(prior.sample(100, torch.Generator().manual_seed(1)).double())
+    else:
+        limits, axes = model.arrays.pose_limits, model.arrays.pose_axes
+        angles = limits[..., 0] + rng.uniform(size=(100, 15, 3)) * (limits[..., 1] - limits[..., 0])
+        pose = torch.from_numpy(np.einsum("nka,kai->nki", angles, axes).reshape(100, 45))
+    betas = torch.from_numpy(rng.normal(size=(100, 10)))
+    mesh = model(torch.zeros(100, 3, dtype=torch.float64), pose, betas)
+    rest = model.shape(betas)[0].numpy()
+    joints, weights = top_four(model.arrays.lbs_weights.astype(np.float32))
+    errors = []
+    for index in range(100):
+        turned_back = mesh.bone_rotation[index].numpy().transpose(0, 2, 1)
+        local = mesh.vertices[index].numpy()[:, None] - mesh.bone_origin[index].numpy()[joints]
+        pivots = mesh.rest_joints[index].numpy()[list(BONE_JOINTS)][joints]
+        back = np.einsum("vnij,vnj->vni", turned_back[joints], local) + pivots
+        moved = np.einsum("vn,vni->vi", weights, back)
+        errors.append(1000 * np.linalg.norm(moved - rest[index], axis=1))
+    assert np.mean(errors) < mean_mm
+    assert np.percentile(errors, 99) < most_mm
+    assert np.max(errors) < worst_mm
+
+
 def test_reader_returns_what_was_written(hand, tmp_path):
     write_glb(tmp_path / "hand.glb", [hand])
     (mesh,) = read_glb(tmp_path / "hand.glb")
@@ -263,3 +297,30 @@ def test_reader_returns_what_was_written(hand, tmp_path):
     np.testing.assert_allclose(mesh.colors, hand.vertex_colors, atol=1e-6)
     np.testing.assert_allclose(mesh.std_mm, 1000 * hand.vertices_std, rtol=1e-6)
     np.testing.assert_array_equal(mesh.visible, hand.visible)
+
+
+@pytest.mark.parametrize("name", ["COLOR_0", "_COLOR"])
+def test_reader_knows_files_of_earlier_versions(hand, tmp_path, name):
+    """They had vertex colors as one attribute of three numbers: rename and widen what is written now."""
+    data = glb_bytes([hand])
+    size = int.from_bytes(data[12:16], "little")
+    document, buffer = json.loads(data[20 : 20 + size]), data[28 + size :]
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    for key in ("_RED", "_GREEN", "_BLUE"):
+        del attributes[key]
+    linear = (((hand.vertex_colors.astype(float) + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    attributes[name] = len(document["accessors"])
+    view = len(document["bufferViews"])
+    entry = {"bufferView": view, "componentType": 5126, "count": len(linear), "type": "VEC3"}
+    document["accessors"].append(entry)
+    document["bufferViews"].append({"buffer": 0, "byteOffset": len(buffer), "byteLength": linear.nbytes})
+    buffer += linear.tobytes()
+    document["buffers"] = [{"byteLength": len(buffer)}]
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = (
+        struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(buffer), b"BIN\0") + buffer
+    )
+    (tmp_path / "old.glb").write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+    (mesh,) = read_glb(tmp_path / "old.glb")
+    np.testing.assert_allclose(mesh.colors, hand.vertex_colors, atol=1e-6)

@@ -44,7 +44,7 @@ def glb_bytes(hands: Sequence[HandReconstruction]) -> bytes:
     that programs that ignore skins show the same mesh as those that honour them. The base color is a
     picture: the hand's texture, with vertices split along its seams, or its vertex colors (`color_picture`).
     `_STD_MM`, `_VISIBLE`, `_RED`, `_GREEN`, `_BLUE` (the vertex colors, linear) and, where known,
-    `_COLOR_STD` are extra attributes. Raises `OutputError` without a hand and for numbers that are not finite.
+    `_COLOR_STD` are extra attributes. Raises `OutputError` without a hand and for numbers not finite.
     """
     if not hands:
         raise OutputError(NO_HAND)
