@@ -16,7 +16,7 @@ from amvur.checkpoint import load_checkpoint
 from amvur.data.real.number_lists import read_numbers
 from amvur.data.real.opening import open_dataset
 from amvur.data.synthetic.shard_reader import read_manifest
-from amvur.detect.model_files import extract_task
+from amvur.detect.model_files import read_task
 from amvur.errors import AmvurError, ImageError, InputError
 from amvur.evaluation.files import read_predictions, read_truth
 from amvur.evaluation.prediction_files import read_record
@@ -296,7 +296,7 @@ def test_paths_that_lead_nowhere_are_told_by_every_reader(tmp_path, name):
     path = tmp_path / name
     for read in (
         read_report, read_glb, load_checkpoint, load_hand_model, load_mano, load_pickle, open_dataset, read_manifest,
-        read_truth, read_record, lambda p: read_predictions(p, 2), lambda p: extract_task(p, tmp_path), read_numbers,
+        read_truth, read_record, lambda p: read_predictions(p, 2), read_task, read_numbers,
     ):  # fmt: skip
         with refused(AmvurError, ".", seconds=1.0) as told:
             read(path)

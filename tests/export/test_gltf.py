@@ -1,6 +1,9 @@
 """GLB files, read back by two independent readers (trimesh and pygltflib)."""
 
+import dataclasses
 import io
+import json
+import struct
 
 import numpy as np
 import pygltflib
@@ -10,11 +13,14 @@ import trimesh
 from factories import make_hand
 from scipy.spatial.transform import Rotation
 
-from amvur.export import glb_bytes, read_glb, write_glb
+from amvur.errors import OutputError
+from amvur.export import glb_bytes, read_glb, write_glb, write_obj, write_ply
 from amvur.export.gltf import joint_matrices, top_four
 from amvur.hand.joints import BONE_JOINTS, BONE_NAMES, JOINT_NAMES, TIP_JOINTS
 from amvur.hand.model import HandModel
 from amvur.hand.open_hand import load_open_hand
+from amvur.hand.prior import make_prior
+from amvur.structures import UvTexture
 
 HALF_TURN = np.array([1.0, -1.0, -1.0])
 
@@ -96,10 +102,34 @@ def test_faces_point_outward_and_normals_agree(gltf):
     assert (np.einsum("fi,fi->f", mesh.face_normals, normals[faces].mean(1)) > 0).mean() > 0.99
 
 
-def test_colours_are_linear(hand, gltf):
-    colors = array(gltf, gltf.meshes[0].primitives[0].attributes.COLOR_0)
+def test_trimesh_shows_the_colours(hand, tmp_path):
+    """As the base color's picture, which Blender and three.js show too: they all ignore or multiply `COLOR_0`."""
+    write_glb(tmp_path / "hand.glb", [hand])
+    mesh = trimesh.load(tmp_path / "hand.glb", process=False, force="mesh")
+    shown = mesh.visual.to_color().vertex_colors[:, :3]
+    np.testing.assert_array_equal(shown, np.rint(255 * hand.vertex_colors))
+
+
+def test_colours_are_attributes_too_and_linear(hand, gltf):
+    attributes = vars(gltf.meshes[0].primitives[0].attributes)
+    colors = np.column_stack([array(gltf, attributes[key]) for key in ("_RED", "_GREEN", "_BLUE")])
     expected = ((hand.vertex_colors.astype(float) + 0.055) / 1.055) ** 2.4  # all are above the toe
     np.testing.assert_allclose(colors, expected, rtol=1e-5)
+    assert attributes["COLOR_0"] is None, "programs would multiply the picture by it"
+
+
+def test_attributes_of_our_own_are_scalars_of_one_type(hand):
+    """Blender's importer mixes up those of several types, in some of its starts: then nothing is imported."""
+    hand = dataclasses.replace(hand, vertex_colors_std=hand.vertices_std)
+    count = len(hand.vertices)
+    uv = np.zeros((count, 2), np.float32)
+    textured = UvTexture(np.zeros((8, 8, 3), np.uint8), uv, hand.faces, np.arange(count))
+    for each in (hand, dataclasses.replace(hand, uv_texture=textured)):
+        gltf = pygltflib.GLTF2.load_from_bytes(glb_bytes([each]))
+        attributes = vars(gltf.meshes[0].primitives[0].attributes)
+        own = [gltf.accessors[index] for key, index in attributes.items() if key.startswith("_")]
+        assert len(own) == 6
+        assert {(accessor.type, accessor.componentType) for accessor in own} == {("SCALAR", 5126)}
 
 
 def test_the_hand_stands_upright_in_front_of_the_camera(hand, gltf):
@@ -132,6 +162,7 @@ def test_structure_is_that_of_the_specification(gltf):
     assert not joints[weights == 0].any()
     assert gltf.materials[0].doubleSided
     assert gltf.materials[0].pbrMetallicRoughness.metallicFactor == 0
+    assert gltf.samplers[0].wrapS == gltf.samplers[0].wrapT == 33071
     last_row = array(gltf, gltf.skins[0].inverseBindMatrices)[:, 3::4]
     np.testing.assert_array_equal(last_row, np.tile([0, 0, 0, 1], (21, 1)))
 
@@ -154,9 +185,36 @@ def test_two_hands_have_two_skeletons():
     assert len(scene.geometry) == 3
 
 
-def test_no_hand_is_still_a_file():
-    gltf = pygltflib.GLTF2.load_from_bytes(glb_bytes([]))
-    assert gltf.scenes[0].nodes == []
+def test_every_skeleton_has_a_node_of_its_own():
+    """Blender makes an armature of the node above a skeleton, and names it so: one for all if they share it."""
+    hands = [make_hand(0), make_hand(1), make_hand(2, "left")]
+    gltf = pygltflib.GLTF2.load_from_bytes(glb_bytes(hands))
+    parents = {child: node for node in gltf.nodes for child in node.children or []}
+    above = [parents[skin.joints[0]] for skin in gltf.skins]
+    assert [node.name for node in above] == ["right_hand", "right_hand_1", "left_hand"]
+    assert all(len(node.children) == 1 for node in above)
+    assert len({node.name for node in gltf.nodes}) == len(gltf.nodes)
+
+
+@pytest.mark.parametrize("write", [write_glb, write_obj, write_ply])
+def test_a_file_without_a_hand_is_refused(write, tmp_path):
+    with pytest.raises(OutputError, match="no hand to write"):
+        write(tmp_path / "none", [])
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("field", ["vertex_colors_std", "score", "joints", "T_camera_bone"])
+def test_numbers_that_are_not_finite_are_refused(field):
+    hand = make_hand(0)
+    if field == "T_camera_bone":
+        broken = np.full_like(hand.skeleton.T_camera_bone, np.nan)
+        hand = dataclasses.replace(hand, skeleton=dataclasses.replace(hand.skeleton, T_camera_bone=broken))
+    else:
+        shape = {"vertex_colors_std": hand.vertices_std, "joints": hand.joints}.get(field)
+        value = float("nan") if shape is None else np.full_like(shape, np.nan)
+        hand = dataclasses.replace(hand, **{field: value})
+    with pytest.raises(OutputError, match="not finite"):
+        glb_bytes([hand])
 
 
 def test_four_weights_stay_close_to_sixteen_in_another_pose(hand):
@@ -200,6 +258,37 @@ def test_four_weights_of_the_open_hand_stay_within_the_documented_bounds():
     assert np.max(errors) < 2e-3
 
 
+@pytest.mark.parametrize(
+    ("poses", "mean_mm", "most_mm", "worst_mm"), [("likely", 0.5, 3, 10), ("within limits", 0.8, 6, 25)]
+)
+def test_back_to_the_rest_pose_by_the_skeleton_is_as_near_as_documented(poses, mean_mm, most_mm, worst_mm):
+    """Bones turned back move the reconstructed mesh to the rest mesh, but for what blended weights lose."""
+    model = HandModel(load_open_hand("right"), torch.float64)
+    rng = np.random.default_rng(1)
+    if poses == "likely":
+        prior = make_prior(model)
+        pose = prior.axis_angle(prior.sample(100, torch.Generator().manual_seed(1)).double())
+    else:
+        limits, axes = model.arrays.pose_limits, model.arrays.pose_axes
+        angles = limits[..., 0] + rng.uniform(size=(100, 15, 3)) * (limits[..., 1] - limits[..., 0])
+        pose = torch.from_numpy(np.einsum("nka,kai->nki", angles, axes).reshape(100, 45))
+    betas = torch.from_numpy(rng.normal(size=(100, 10)))
+    mesh = model(torch.zeros(100, 3, dtype=torch.float64), pose, betas)
+    rest = model.shape(betas)[0].numpy()
+    joints, weights = top_four(model.arrays.lbs_weights.astype(np.float32))
+    errors = []
+    for index in range(100):
+        turned_back = mesh.bone_rotation[index].numpy().transpose(0, 2, 1)
+        local = mesh.vertices[index].numpy()[:, None] - mesh.bone_origin[index].numpy()[joints]
+        pivots = mesh.rest_joints[index].numpy()[list(BONE_JOINTS)][joints]
+        back = np.einsum("vnij,vnj->vni", turned_back[joints], local) + pivots
+        moved = np.einsum("vn,vni->vi", weights, back)
+        errors.append(1000 * np.linalg.norm(moved - rest[index], axis=1))
+    assert np.mean(errors) < mean_mm
+    assert np.percentile(errors, 99) < most_mm
+    assert np.max(errors) < worst_mm
+
+
 def test_reader_returns_what_was_written(hand, tmp_path):
     write_glb(tmp_path / "hand.glb", [hand])
     (mesh,) = read_glb(tmp_path / "hand.glb")
@@ -208,3 +297,30 @@ def test_reader_returns_what_was_written(hand, tmp_path):
     np.testing.assert_allclose(mesh.colors, hand.vertex_colors, atol=1e-6)
     np.testing.assert_allclose(mesh.std_mm, 1000 * hand.vertices_std, rtol=1e-6)
     np.testing.assert_array_equal(mesh.visible, hand.visible)
+
+
+@pytest.mark.parametrize("name", ["COLOR_0", "_COLOR"])
+def test_reader_knows_files_of_earlier_versions(hand, tmp_path, name):
+    """They had vertex colors as one attribute of three numbers: rename and widen what is written now."""
+    data = glb_bytes([hand])
+    size = int.from_bytes(data[12:16], "little")
+    document, buffer = json.loads(data[20 : 20 + size]), data[28 + size :]
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    for key in ("_RED", "_GREEN", "_BLUE"):
+        del attributes[key]
+    linear = (((hand.vertex_colors.astype(float) + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    attributes[name] = len(document["accessors"])
+    view = len(document["bufferViews"])
+    entry = {"bufferView": view, "componentType": 5126, "count": len(linear), "type": "VEC3"}
+    document["accessors"].append(entry)
+    document["bufferViews"].append({"buffer": 0, "byteOffset": len(buffer), "byteLength": linear.nbytes})
+    buffer += linear.tobytes()
+    document["buffers"] = [{"byteLength": len(buffer)}]
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = (
+        struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(buffer), b"BIN\0") + buffer
+    )
+    (tmp_path / "old.glb").write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+    (mesh,) = read_glb(tmp_path / "old.glb")
+    np.testing.assert_allclose(mesh.colors, hand.vertex_colors, atol=1e-6)

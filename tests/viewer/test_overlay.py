@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 from factories import make_hand
+from PIL import ImageDraw
 
 from amvur.viewer import draw_overlay
-from amvur.viewer.overlay import color_limit_mm, uncertainty_colors
+from amvur.viewer.overlay import uncertainty_colors
 
 
 def gray(width=640, height=480):
@@ -40,11 +41,23 @@ def test_the_mesh_is_drawn_where_it_projects_and_nowhere_else():
     assert low[0] < high[0]
 
 
-def test_joints_have_their_fingers_colour():
+def test_joints_are_white_as_hues_tell_uncertainty():
     hand = make_hand(0)
     overlay = draw_overlay(gray(), [hand]).astype(int)
-    x, y = hand.joints_2d[20].astype(int)
-    assert np.abs(overlay[y, x] - [205, 112, 255]).max() < 12
+    for x, y in hand.joints_2d[[4, 8, 20]].astype(int):
+        assert overlay[y, x].min() > 240
+
+
+def test_nine_of_ten_joints_lie_in_their_circles(rng):
+    """The circle's radius is that of 90 % of a Gaussian in the picture's plane, by counting."""
+    hand = make_hand(0, position=(0.0, 0.07, 0.6), std_mm=8)
+    tip, depth = hand.joints_2d[12], hand.joints[12, 2]
+    focal = hand.camera.intrinsics[0, 0]
+    drawn = np.linalg.norm(rng.normal(size=(100_000, 2)), axis=1) * hand.joints_std[12] * focal / depth
+    radius = np.percentile(drawn, 90)
+    overlay = draw_overlay(gray(), [hand]).astype(int)
+    column = overlay[: int(tip[1]) - 6, int(tip[0])].sum(-1)  # up from the tip: nothing but its circle
+    assert int(tip[1]) - column.argmax() == pytest.approx(radius, abs=2)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +80,7 @@ def test_a_large_photograph_is_drawn_like_a_small_one():
     small = draw_overlay(gray(800, 600), [make_hand(0, size=(800, 600))]).astype(float)
     large = draw_overlay(gray(3200, 2400), [make_hand(0, size=(3200, 2400))]).astype(float)
     halved = large.reshape(600, 2, 800, 2, 3).mean((1, 3))
-    assert np.abs(halved - small).mean() < 1.5
+    assert np.abs(halved - small).mean() < 2.5  # the label is moved: boxes' margins are in pixels
     assert np.abs(small - 128).mean() > 5
 
 
@@ -76,27 +89,59 @@ def test_a_small_hand_is_not_hidden_by_what_is_drawn_about_it():
     extent = np.ptp(hand.joints_2d, axis=0).max()
     assert extent < 80
     changed = (draw_overlay(gray(1200, 900), [hand]) != 128).any(-1)
-    changed[750:, :320] = False  # the legend
+    changed[740:, :320] = False  # the legend
     rows, columns = np.nonzero(changed)
     low, high = hand.box_xyxy_px[:2], hand.box_xyxy_px[2:]
     assert columns.min() > low[0] - 5
     assert columns.max() < high[0] + 5
     assert rows.min() > low[1] - 30
-    joints = np.round(hand.joints_2d).astype(int)
-    colors = {tuple(draw_overlay(gray(1200, 900), [hand])[y, x] // 32) for x, y in joints}
-    assert len(colors) > 6  # fingers can be told apart
 
 
 def test_uncertainty_runs_from_violet_to_red():
-    colors = uncertainty_colors(np.array([0.0, 10.0, 99.0]), 10.0)
-    np.testing.assert_array_equal(colors[1], colors[2])
+    colors = uncertainty_colors(np.array([0.0, 0.016, 0.099]))
+    np.testing.assert_array_equal(colors[1], colors[2])  # 2.5 times 16 mm are the scale's 40
     assert colors[0].argmax() == 2
     assert colors[1].argmax() == 0
+    assert (uncertainty_colors(np.array([0.0155])) != colors[1]).any()
 
 
-@pytest.mark.parametrize(("std_mm", "limit"), [(1, 5), (6, 10), (9, 15), (5000, 1000)])
-def test_the_scale_ends_at_a_round_number(std_mm, limit):
-    assert color_limit_mm([make_hand(0, std_mm=std_mm)]) == limit
+def test_a_color_means_the_same_in_every_picture():
+    sure, unsure = make_hand(0, std_mm=3), make_hand(1, position=(0.2, 0.07, 0.6), std_mm=30)
+    alone, beside = draw_overlay(gray(), [sure]), draw_overlay(gray(), [sure, unsure])
+    x, y = (sure.joints_2d[0] + sure.joints_2d[9]).astype(int) // 2 + [0, 5]
+    np.testing.assert_array_equal(alone[y - 20 : y, x - 8 : x], beside[y - 20 : y, x - 8 : x])
+
+
+@pytest.mark.parametrize("size", [(240, 180), (180, 240), (640, 480), (4000, 3000)])
+def test_the_legend_fits_and_its_letters_are_large_enough(size):
+    written = _texts(size)
+    height = min(size) * 640 / 240 if max(size) < 640 else min(size)
+    assert "9 of 10" in " ".join(text for text, _, _ in written)
+    assert {"0", "20", "40+ mm"} <= {text for text, _, _ in written}
+    for text, (left, top, right, bottom), letters in written:
+        assert letters >= 9, text
+        assert left >= 0
+        assert top >= 0
+        assert right <= 1600
+        assert bottom <= max(height, 1200)
+    scale = [box for text, box, _ in written if text in ("0", "20", "40+ mm")]
+    assert scale[0][2] < scale[1][0]
+    assert scale[1][2] < scale[2][0]
+
+
+def _texts(size):
+    """What is written over a hand's picture: text, box and size of letters, in the overlay's pixels."""
+    written, draw = [], ImageDraw.ImageDraw.text
+
+    def spy(self, xy, text, fill=None, font=None, anchor=None, **rest):
+        box = self.textbbox(xy, text, font, anchor)
+        written.append((text, tuple(edge / 2 for edge in box), font.size / 2))
+        draw(self, xy, text, fill, font, anchor, **rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageDraw.ImageDraw, "text", spy)
+        draw_overlay(gray(*size), [make_hand(0, size=size)])
+    return written
 
 
 @pytest.mark.parametrize("position", [(0, 0, -0.5), (3, 0, 0.5), (0, 0, 0.02)])

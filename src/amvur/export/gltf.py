@@ -15,19 +15,25 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from amvur.export.mesh import FRAME_NOTE, SCENE_FROM_CAMERA, linear_from_srgb, scene_mesh, vertex_normals
+from amvur.errors import OutputError
+from amvur.export.color_picture import color_picture
+from amvur.export.mesh import (
+    FRAME_NOTE,
+    NO_HAND,
+    SCENE_FROM_CAMERA,
+    linear_from_srgb,
+    scene_mesh,
+    vertex_normals,
+)
 from amvur.hand.joints import JOINT_BONES, JOINT_NAMES, TIP_JOINTS
-from amvur.structures import HandReconstruction, UvTexture
+from amvur.structures import HandReconstruction
 
 GENERATOR = "amvur"
+COLOR_ATTRIBUTES = ("_RED", "_GREEN", "_BLUE")
 _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint8": 5121}
 _SHAPES: dict[tuple[int, ...], str] = {(): "SCALAR", (2,): "VEC2", (3,): "VEC3", (4,): "VEC4", (16,): "MAT4"}
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
-_MATERIAL: dict[str, Any] = {
-    "name": "skin",
-    "doubleSided": True,  # a MANO hand is open at the wrist
-    "pbrMetallicRoughness": {"baseColorFactor": [1, 1, 1, 1], "metallicFactor": 0, "roughnessFactor": 1},
-}
+_LINEAR, _MIPMAPS, _CLAMP = 9729, 9987, 33071
 
 
 def glb_bytes(hands: Sequence[HandReconstruction]) -> bytes:
@@ -35,12 +41,13 @@ def glb_bytes(hands: Sequence[HandReconstruction]) -> bytes:
 
     Metres, y up, camera at the origin looking along −z. The bind pose is the reconstructed pose:
     positions are the reconstructed vertices and the inverse bind matrices undo the posed bones, so
-    that programs that ignore skins show the same mesh as those that honour them. Colours are linear,
-    as glTF has it; `_STD_MM`, `_VISIBLE` and, where known, `_COLOR_STD` are extra vertex attributes. A hand
-    with a texture picture has it as base color, its vertices split along the picture's seams, and its
-    vertex colors as `_COLOR` (programs would multiply the picture by `COLOR_0`). Raises `OutputError` for
-    numbers that are not finite.
+    that programs that ignore skins show the same mesh as those that honour them. The base color is a
+    picture: the hand's texture, with vertices split along its seams, or its vertex colors (`color_picture`).
+    `_STD_MM`, `_VISIBLE`, `_RED`, `_GREEN`, `_BLUE` (the vertex colors, linear) and, where known,
+    `_COLOR_STD` are extra attributes. Raises `OutputError` without a hand and for numbers not finite.
     """
+    if not hands:
+        raise OutputError(NO_HAND)
     document = _Document()
     counts: Counter[str] = Counter()
     for hand in hands:
@@ -54,7 +61,7 @@ class _Document:
     """A glTF document in the making: its JSON lists and its one binary buffer."""
 
     def __init__(self) -> None:
-        """Start with one scene and the skin's material."""
+        """Start with one empty scene."""
         self.json: dict[str, Any] = {
             "asset": {
                 "version": "2.0",
@@ -63,10 +70,10 @@ class _Document:
             },
             "scene": 0,
             "scenes": [{"nodes": []}],
-            "materials": [_MATERIAL],
         }
-        for key in ("nodes", "meshes", "skins", "textures", "images", "accessors", "bufferViews"):
+        for key in ("nodes", "meshes", "skins", "materials", "textures", "samplers", "images"):
             self.json[key] = []
+        self.json |= {"accessors": [], "bufferViews": []}
         self.buffer = bytearray()
 
     def append(self, key: str, value: dict[str, Any]) -> int:
@@ -95,7 +102,11 @@ class _Document:
         return self.append("accessors", accessor)
 
     def add_hand(self, hand: HandReconstruction, name: str) -> None:
-        """Append a hand: mesh, skin, skeleton and the node that holds them."""
+        """Append a hand: the node of its mesh, and beside it a node that holds its skeleton.
+
+        Blender makes one armature of all skeletons under a common node, so each has a node of its own. The
+        mesh's node lies beside it: a skinned mesh does not follow its parents.
+        """
         extras = {
             "side": hand.side,
             "score": round(float(hand.score), 6),
@@ -103,7 +114,8 @@ class _Document:
             "units": "m",
             "frame": FRAME_NOTE,
         }
-        mesh = self.append("meshes", {"name": name, "primitives": [self.primitive(hand)], "extras": extras})
+        primitive = self.primitive(hand, name)
+        mesh = self.append("meshes", {"name": name, "primitives": [primitive], "extras": extras})
         global_matrices = joint_matrices(hand)
         joints = self.add_skeleton(hand, name, global_matrices)
         inverse = np.linalg.inv(global_matrices)
@@ -118,46 +130,53 @@ class _Document:
                 "inverseBindMatrices": self.add_array(columns),
             },
         )
-        node = self.append("nodes", {"name": name, "mesh": mesh, "skin": skin, "extras": extras})
-        self.json["scenes"][0]["nodes"] += [node, joints[0]]
+        node = self.append("nodes", {"name": f"{name}_mesh", "mesh": mesh, "skin": skin, "extras": extras})
+        armature = self.append("nodes", {"name": name, "children": [joints[0]]})
+        self.json["scenes"][0]["nodes"] += [node, armature]
 
-    def primitive(self, hand: HandReconstruction) -> dict[str, Any]:
-        """Append the arrays of a hand's mesh and return its primitive."""
+    def primitive(self, hand: HandReconstruction, name: str) -> dict[str, Any]:
+        """Append the arrays of a hand's mesh and return its primitive.
+
+        Attributes of our own are scalars of one type: Blender (4.2 to 5.0) mixes up those of several. And
+        there is no `COLOR_0`: programs multiply the picture by it, where they do not ignore it.
+        """
         mesh = scene_mesh(hand)
         joints, weights = top_four(hand.skeleton.lbs_weights)
         attributes: dict[str, NDArray[Any]] = {
             "POSITION": mesh.vertices,
             "NORMAL": vertex_normals(mesh.vertices, mesh.faces),
-            "COLOR_0": linear_from_srgb(mesh.colors),
             "JOINTS_0": joints,
             "WEIGHTS_0": weights,
             "_STD_MM": mesh.std_mm,
             "_VISIBLE": mesh.visible.astype(np.float32),
+            **dict(zip(COLOR_ATTRIBUTES, linear_from_srgb(mesh.colors).T, strict=True)),
         }
         if hand.vertex_colors_std is not None:
             attributes["_COLOR_STD"] = hand.vertex_colors_std.astype(np.float32)
-        faces, material, texture = mesh.faces, 0, hand.uv_texture
-        if texture is not None:
-            attributes = {key: value[texture.vertices] for key, value in attributes.items()}
-            attributes["_COLOR"] = attributes.pop("COLOR_0")
-            attributes["TEXCOORD_0"] = texture.uv.astype(np.float32)
-            faces, material = texture.faces, self.add_textured_skin(texture)
+        texture, filtering = hand.uv_texture, _MIPMAPS
+        if texture is None:
+            texture, filtering = color_picture(mesh.colors, mesh.faces), _LINEAR
+        attributes = {key: value[texture.vertices] for key, value in attributes.items()}
+        attributes["TEXCOORD_0"] = texture.uv.astype(np.float32)
         return {
             "attributes": {key: self.add_array(value, _VERTEX_BUFFER) for key, value in attributes.items()},
-            "indices": self.add_array(faces.astype(np.uint32).ravel(), _INDEX_BUFFER),
-            "material": material,
+            "indices": self.add_array(texture.faces.astype(np.uint32).ravel(), _INDEX_BUFFER),
+            "material": self.add_skin(texture.pixels, f"{name}_skin", filtering),
             "mode": 4,
         }
 
-    def add_textured_skin(self, texture: UvTexture) -> int:
-        """Append a texture picture (PNG) and return the index of its material."""
+    def add_skin(self, pixels: UInt8[np.ndarray, "S S 3"], name: str, filtering: int) -> int:
+        """Append a matte material with a picture (as PNG) and return its index; `filtering` as of OpenGL."""
         png = io.BytesIO()
-        Image.fromarray(texture.pixels).save(png, "PNG")
+        Image.fromarray(pixels).save(png, "PNG")
         view = self.add_bytes(png.getvalue())
-        image = self.append("images", {"bufferView": view, "mimeType": "image/png", "name": "skin"})
-        color = {"index": self.append("textures", {"source": image})}
-        shine = {**_MATERIAL["pbrMetallicRoughness"], "baseColorTexture": color}
-        return self.append("materials", {**_MATERIAL, "name": "textured skin", "pbrMetallicRoughness": shine})
+        image = self.append("images", {"bufferView": view, "mimeType": "image/png", "name": name})
+        wrapping = {"wrapS": _CLAMP, "wrapT": _CLAMP}
+        sampler = self.append("samplers", {"magFilter": _LINEAR, "minFilter": filtering, **wrapping})
+        texture = self.append("textures", {"source": image, "sampler": sampler})
+        skin = {"baseColorTexture": {"index": texture}, "metallicFactor": 0, "roughnessFactor": 1}
+        # both sides: a MANO hand is open at the wrist
+        return self.append("materials", {"name": name, "doubleSided": True, "pbrMetallicRoughness": skin})
 
     def add_skeleton(
         self, hand: HandReconstruction, name: str, global_matrices: Float[np.ndarray, "21 4 4"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amvur.errors import InputError
-from amvur.export.gltf import GENERATOR
+from amvur.export.gltf import COLOR_ATTRIBUTES, GENERATOR
 from amvur.export.mesh import SceneMesh, srgb_from_linear
 from amvur.reading import LimitError, brief, parse_json, read_bytes, reading
 
@@ -57,12 +57,16 @@ def _mesh(document: dict[str, Any], buffer: bytes, primitive: dict[str, Any]) ->
     attributes = primitive["attributes"]
     vertices = _array(document, buffer, attributes["POSITION"], "VEC3")
     count = len(vertices)
-    # a mesh with a texture picture keeps its vertex colors under a name that programs do not draw
-    color = "COLOR_0" if "COLOR_0" in attributes else "_COLOR"
-    colors, std, visible = (
-        _array(document, buffer, attributes[name], kind)
-        for name, kind in ((color, "VEC3"), ("_STD_MM", "SCALAR"), ("_VISIBLE", "SCALAR"))
-    )
+    std, visible = (_array(document, buffer, attributes[name], "SCALAR") for name in ("_STD_MM", "_VISIBLE"))
+    # earlier versions wrote three numbers in one attribute, `_COLOR` beside a texture picture
+    earlier = next((key for key in ("COLOR_0", "_COLOR") if key in attributes), None)
+    if earlier is not None:
+        colors = _array(document, buffer, attributes[earlier], "VEC3")
+    else:
+        parts = [_array(document, buffer, attributes[name], "SCALAR") for name in COLOR_ATTRIBUTES]
+        if {len(part) for part in parts} != {count}:
+            raise ValueError("its colors are not as many as its vertices")
+        colors = np.column_stack(parts)
     indices = _array(document, buffer, primitive["indices"], "SCALAR")
     faces = indices.reshape(-1, 3).astype(np.int64)
     if not count == len(colors) == len(std) == len(visible):

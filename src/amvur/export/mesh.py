@@ -16,6 +16,8 @@ SCENE_FROM_CAMERA = np.diag([1.0, -1.0, -1.0, 1.0])
 
 FRAME_NOTE = "camera at the origin, x right, y up, looking along -z; metres; negate y and z for OpenCV axes"
 
+NO_HAND = "There is no hand to write. Check that `hands` is not empty first."
+
 
 @dataclass(frozen=True)
 class SceneMesh:
@@ -36,9 +38,12 @@ def scene_mesh(hand: HandReconstruction) -> SceneMesh:
     vertices = hand.vertices.astype(np.float32) * np.array([1, -1, -1], dtype=np.float32)
     colors = np.clip(hand.vertex_colors, 0, 1).astype(np.float32)
     std_mm = (1000 * hand.vertices_std).astype(np.float32)
-    if not all(np.isfinite(values).all() for values in (vertices, colors, std_mm)):
+    skeleton = (hand.joints, hand.skeleton.T_camera_bone, hand.skeleton.lbs_weights)
+    colors_std = () if hand.vertex_colors_std is None else (hand.vertex_colors_std,)
+    numbers = (vertices, colors, std_mm, hand.score, *skeleton, *colors_std)
+    if not all(np.isfinite(values).all() for values in numbers):
         raise OutputError(
-            "A reconstructed mesh holds numbers that are not finite, so it cannot be written. "
+            "A reconstructed hand holds numbers that are not finite, so it cannot be written. "
             "Check the camera and the box that were given."
         )
     return SceneMesh(vertices, hand.faces, colors, std_mm, hand.visible.astype(bool))
@@ -48,7 +53,7 @@ def merge_meshes(meshes: Iterable[SceneMesh]) -> SceneMesh:
     """Join several meshes into one without welding them."""
     parts = list(meshes)
     if not parts:
-        raise OutputError("There is no hand to write. Check that `hands` is not empty first.")
+        raise OutputError(NO_HAND)
     offsets = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
     return SceneMesh(
         np.concatenate([part.vertices for part in parts]),

@@ -17,14 +17,7 @@ MAX_SIDE_PX = 1600
 MIN_SIDE_PX = 640
 _MESH_OPACITY = 0.62
 _SUPERSAMPLING = 2  # PIL's lines are not smooth: they are drawn twice as large and scaled down
-_FINGER_COLORS = (  # the wrist, then thumb to little finger
-    (235, 235, 235),
-    (255, 92, 72),
-    (255, 190, 40),
-    (88, 214, 96),
-    (64, 170, 255),
-    (205, 112, 255),
-)
+_BONE_COLOR = (255, 255, 255)  # hues tell uncertainty, and nothing else
 _RAMP = np.array(  # dark violet, teal, yellow, red: ordered in lightness up to the warning colour
     [[72, 40, 120], [33, 145, 140], [180, 222, 44], [253, 174, 60], [222, 48, 40]], dtype=np.float64
 )
@@ -32,17 +25,23 @@ _SMALL = 160
 """Hands below this many thousandths of the picture's longer side have lines that shrink with them."""
 _LEAST_SHARE, _NUMBER_ONLY = 0.2, 0.6
 """The least share of their usual size that lines have, and below which share a label is the number alone."""
-_NICE_MM = (5, 10, 15, 20, 30, 50, 100, 200, 500, 1000)
+SCALE_MM = 40.0
+"""The top of the color scale, in every picture: the distance that 9 of 10 points lie within."""
+_WITHIN_3D, _WITHIN_2D = 2.5003, 2.1460
+"""Standard deviations per axis that 9 of 10 points lie within, in space and in a plane (chi of 3, of 2)."""
+_LEGEND = ("9 of 10 points of the", "mesh should lie within", "9 of 10 joints: in the circle")
+_LEGEND_UNITS = 266
+_LEAST_FONT_PX = 7
 
 
 def draw_overlay(image: RgbImage, hands: Sequence[HandReconstruction]) -> UInt8[np.ndarray, "height width 3"]:
     """Draw reconstructed hands over their photograph: (H, W, 3) uint8 RGB in and out.
 
-    The mesh's colour is each vertex's standard deviation in mm (legend at the bottom left); joints
-    and bones have their finger's colour; the circle around a joint has its projected standard deviation
-    as radius. Small hands get thin lines, and their number alone. The picture is scaled so that its longer
-    side lies between 640 and 1600 px (small ones grow at most fourfold); coordinates in the JSON stay
-    those of the full photograph.
+    The mesh's color is the distance in mm that 9 of 10 of its points should lie within, on one scale for all
+    pictures (legend at the bottom left); 9 of 10 joints should lie in their circles. `docs/overlay.md` says
+    how to read it. Small hands get thin lines, and their number alone. The picture is scaled so that its
+    longer side lies between 640 and 1600 px (small ones grow at most fourfold); coordinates in the JSON
+    stay those of the full photograph.
     """
     from amvur.threads import threads_for  # torch takes seconds to import: not before it is needed
 
@@ -51,24 +50,20 @@ def draw_overlay(image: RgbImage, hands: Sequence[HandReconstruction]) -> UInt8[
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), dtype=np.float64)
     shown = [hand for hand in hands if _drawable(hand)]
-    limit_mm = color_limit_mm(shown)
     with threads_for(1):  # one hand after the other
         for hand in sorted(shown, key=lambda hand: -float(hand.vertices[:, 2].mean())):  # far ones first
-            canvas = _blend_mesh(canvas, hand, scale, limit_mm)
-    return _draw_lines(canvas, shown, scale, limit_mm)
+            canvas = _blend_mesh(canvas, hand, scale)
+    return _draw_lines(canvas, shown, scale)
 
 
-def color_limit_mm(hands: Sequence[HandReconstruction]) -> float:
-    """Return the round number of mm at the top of the colour scale: it holds 95 % of the vertices."""
-    if not hands:
-        return float(_NICE_MM[0])
-    top = 1000 * float(np.percentile(np.concatenate([hand.vertices_std for hand in hands]), 95))
-    return float(next((nice for nice in _NICE_MM if nice >= top), _NICE_MM[-1]))
+def uncertainty_colors(std_m: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N 3"]:
+    """Map standard deviations per axis (m) to RGB in [0, 255]: violet is sure, red is `SCALE_MM` or more."""
+    position = np.clip(1000 * _WITHIN_3D * np.asarray(std_m) / SCALE_MM, 0, 1)
+    return _ramp(position)
 
 
-def uncertainty_colors(std_mm: Float[np.ndarray, "N"], limit_mm: float) -> Float[np.ndarray, "N 3"]:
-    """Map standard deviations to RGB in [0, 255]: violet is sure, red is `limit_mm` or more."""
-    position = np.clip(np.asarray(std_mm) / limit_mm, 0, 1)
+def _ramp(position: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N 3"]:
+    """Return the color scale's RGB in [0, 255] at places in [0, 1]."""
     stops = np.linspace(0, 1, len(_RAMP))
     return np.stack([np.interp(position, stops, _RAMP[:, channel]) for channel in range(3)], axis=-1)
 
@@ -88,7 +83,7 @@ def _drawable(hand: HandReconstruction) -> bool:
 
 
 def _blend_mesh(
-    canvas: Float[np.ndarray, "H W 3"], hand: HandReconstruction, scale: float, limit_mm: float
+    canvas: Float[np.ndarray, "H W 3"], hand: HandReconstruction, scale: float
 ) -> Float[np.ndarray, "H W 3"]:
     """Blend the shaded, uncertainty-coloured mesh into its window of the canvas."""
     import torch  # a second to import, and pictures without a hand do without
@@ -106,7 +101,7 @@ def _blend_mesh(
     camera = torch.from_numpy(intrinsics.astype(np.float32))[None]
     with torch.inference_mode():
         raster = rasterize(vertices, faces, camera, y1 - y0, x1 - x0)
-        colors = uncertainty_colors(1000 * hand.vertices_std, limit_mm)
+        colors = uncertainty_colors(hand.vertices_std)
         attributes = torch.cat([torch.from_numpy(colors)[None].float(), vertex_normals(vertices, faces)], -1)
         pixels = interpolate(raster, attributes, faces)[0].numpy().astype(np.float64)
         mask = raster.mask[0].numpy()
@@ -145,7 +140,7 @@ def _project(hand: HandReconstruction, intrinsics: Float[np.ndarray, "3 3"]) -> 
 
 
 def _draw_lines(
-    canvas: Float[np.ndarray, "H W 3"], hands: Sequence[HandReconstruction], scale: float, limit_mm: float
+    canvas: Float[np.ndarray, "H W 3"], hands: Sequence[HandReconstruction], scale: float
 ) -> RgbImage:
     """Draw skeletons, labels and the legend on a transparent layer and lay it over the canvas."""
     height, width = canvas.shape[:2]
@@ -155,7 +150,7 @@ def _draw_lines(
         pen.skeleton(hand, scale * _SUPERSAMPLING)
         pen.label(hand, index, scale * _SUPERSAMPLING)
     if hands:
-        pen.legend(limit_mm)
+        pen.legend()
     else:
         pen.text((8 * pen.unit, 8 * pen.unit), "no hand found")
     base = Image.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8)).convert("RGBA")
@@ -180,22 +175,22 @@ class _Pen:
         return float(np.clip(extent / (_SMALL * self.unit), _LEAST_SHARE, 1.0))
 
     def skeleton(self, hand: HandReconstruction, scale: float) -> None:
-        """Draw bones, joints and the circles of their standard deviations (last joints on top)."""
+        """Draw bones, joints and the circles that 9 of 10 joints should lie in (last joints on top)."""
         points = hand.joints_2d * scale
         focal = scale * (hand.camera.intrinsics[0, 0] + hand.camera.intrinsics[1, 1]) / 2
-        radii = focal * hand.joints_std / np.maximum(hand.joints[:, 2], 1e-3)
+        radii = focal * _WITHIN_2D * hand.joints_std / np.maximum(hand.joints[:, 2], 1e-3)
         unit = self.unit * self._share(hand, scale)
-        bone, dot, border = max(1, round(4 * unit)), max(1.0, 4.5 * unit), max(1, round(1.6 * unit))
+        bone, dot, edge = max(1, round(4 * unit)), max(1.0, 4.5 * unit), max(1, round(1.2 * unit))
         for joint, parent in enumerate(JOINT_PARENTS):
             if parent >= 0:
                 line = [tuple(points[parent]), tuple(points[joint])]
-                self.draw.line(line, (0, 0, 0, 150), bone + 2)
-                self.draw.line(line, (*_finger_color(joint), 255), bone)
+                self.draw.line(line, (0, 0, 0, 150), bone + 2 * edge)
+                self.draw.line(line, (*_BONE_COLOR, 255), bone)
         for joint, (x, y) in enumerate(points):
-            color, radius = _finger_color(joint), min(float(radii[joint]), float(max(self.size)))
+            radius = min(float(radii[joint]), float(max(self.size)))
             circle = (x - radius, y - radius, x + radius, y + radius)
-            self.draw.ellipse(circle, outline=(*color, 190), width=border)
-            self.draw.ellipse((x - dot, y - dot, x + dot, y + dot), (*color, 255), (0, 0, 0, 200))
+            self.draw.ellipse(circle, outline=(*_BONE_COLOR, 150), width=edge)
+            self.draw.ellipse((x - dot, y - dot, x + dot, y + dot), (*_BONE_COLOR, 255), (0, 0, 0, 255), edge)
 
     def label(self, hand: HandReconstruction, index: int, scale: float) -> None:
         """Write number, side and score over box and mesh at their left, kept inside the picture.
@@ -207,29 +202,27 @@ class _Pen:
         if self._share(hand, scale) < _NUMBER_ONLY:
             self.text((x, y - 18 * self.unit), str(index), self.small_font)
             return
-        median_mm = 1000 * float(np.median(hand.joints_std))
-        text = f"{index}: {hand.side} {hand.score:.2f}  ±{median_mm:.1f} mm"
+        within_mm = 1000 * _WITHIN_3D * float(np.median(hand.joints_std))
+        text = f"{index}: {hand.side} {hand.score:.2f}, 9 of 10 joints within {within_mm:.0f} mm"
         self.text((x, y - 30 * self.unit), text, self.font)
 
-    def legend(self, limit_mm: float) -> None:
-        """Draw the colour scale in mm at the bottom left."""
-        unit, (width, height) = self.unit, self.size
-        bar, thick, left = 190 * unit, 13 * unit, 14 * unit
-        bottom = height - 14 * unit
-        top = bottom - 76 * unit
-        if width < bar + 2 * left or top < 0:
+    def legend(self) -> None:
+        """Say in words and colors what hues and circles mean, at the bottom left; smaller if it must be."""
+        width, height = self.size
+        unit = min(self.unit, width / _LEGEND_UNITS, height / 130)
+        if 18 * unit < _LEAST_FONT_PX * _SUPERSAMPLING:
             return  # a sliver of a picture: better no legend than one over everything
-        self.draw.rectangle((left / 2, top, left * 1.5 + bar, bottom + left / 2), (0, 0, 0, 150))
-        ramp = uncertainty_colors(np.linspace(0, limit_mm, 64), limit_mm).astype(int)
-        for step, (red, green, blue) in enumerate(ramp):
+        font, white = ImageFont.load_default(size=18 * unit), (255, 255, 255, 255)
+        left, top, bar = 10 * unit, height - 122 * unit, 236 * unit
+        self.draw.rectangle((0, top - 4 * unit, left * 2 + bar, height), (0, 0, 0, 190))
+        for line, place in zip(_LEGEND, (0, 22, 96), strict=True):
+            self.draw.text((left, top + place * unit), line, white, font)
+        for step, color in enumerate(_ramp(np.linspace(0, 1, 64)).astype(int).tolist()):
             x = left + bar * step / 64
-            box = (x, top + 27 * unit, x + bar / 64 + 1, top + 27 * unit + thick)
-            self.draw.rectangle(box, (int(red), int(green), int(blue), 255))
-        self.draw.text((left, top + 2 * unit), "std per axis, circles too", (255, 255, 255, 255), self.font)
-        for fraction, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
-            number = f"{fraction * limit_mm:g}" + (" mm" if fraction == 1 else "")
-            place = (left + bar * fraction, top + 46 * unit)
-            self.draw.text(place, number, (255, 255, 255, 255), self.font, anchor=anchor)
+            self.draw.rectangle((x, top + 50 * unit, x + bar / 64 + 1, top + 64 * unit), (*color, 255))
+        for share, anchor, end in ((0.0, "la", ""), (0.5, "ma", ""), (1.0, "ra", "+ mm")):
+            start = (left + bar * share, top + 69 * unit)
+            self.draw.text(start, f"{share * SCALE_MM:g}{end}", white, font, anchor=anchor)
 
     def text(
         self,
@@ -246,8 +239,3 @@ class _Pen:
         plate = (x - margin, y - margin, x + x1 - x0 + margin, y + y1 - y0 + margin)
         self.draw.rectangle(plate, (0, 0, 0, 165))
         self.draw.text((x - x0, y - y0), text, (255, 255, 255, 255), font)
-
-
-def _finger_color(joint: int) -> tuple[int, int, int]:
-    """Return the RGB colour of a joint's finger; the wrist has its own."""
-    return _FINGER_COLORS[(joint + 3) // 4]
