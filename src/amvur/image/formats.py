@@ -93,6 +93,8 @@ def _megapixels(image: Image.Image) -> int:
     """Return how large a picture of this format may be, by what its decoder holds beside the picture."""
     if image.format in ("JPEG", "MPO") and image.mode == "CMYK" and image.info.get("progressive"):
         return 95
+    if image.format == "HEIF" and (image.mode != "RGB" or image.info.get("bit_depth", 8) > 8):
+        return 50
     tags: Any = getattr(image, "tag_v2", None)
     if image.format == "TIFF" and tags is not None and image.info.get("compression") != "raw":
         pixels = math.prod(image.size)
