@@ -13,6 +13,7 @@ def checked(function):
         hints = typing.get_type_hints(function)
     for hint in hints.values():
         for part in (hint, *typing.get_args(hint)):
-            if getattr(part, "_is_protocol", False):
-                typing.runtime_checkable(part)
+            protocol = typing.get_origin(part) or part
+            if isinstance(protocol, type) and getattr(protocol, "_is_protocol", False):
+                typing.runtime_checkable(protocol)
     return beartype(function)

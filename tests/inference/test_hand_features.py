@@ -2,18 +2,17 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy.spatial.transform import Rotation
 from test_reconstructor import WIDTH, detect, true_mesh
 from told import ToldNetwork
 from truth import INTRINSICS
 
 from amvur.detect.convention import load_convention
-from amvur.hand.landmarks import N_PARAMETERS, HandState
+from amvur.hand.kinematics import N_PARAMETERS, HandState
 from amvur.inference.calibration import FEATURES, calibration_from, hand_features, mismatch_feature
-from amvur.inference.evidence import collect_evidence
-from amvur.inference.fit import FitResult
-from amvur.inference.network_evidence import add_network
+from amvur.inference.estimator.estimate import Estimate
+from amvur.inference.estimator.observation import observe
+from amvur.inference.fusion import fuse
 from amvur.inference.network_view import NetworkView
 from amvur.inference.silhouette.segmentation import HandPixels
 
@@ -23,13 +22,14 @@ JOINTS = true_mesh()[1]
 def features(joints, view):
     """Features of a hand fitted with these joints (m), of whom the detector knows the true ones."""
     detection = detect(JOINTS)
-    evidence = collect_evidence([detection], INTRINSICS, WIDTH, load_convention("amvur"))
-    evidence = add_network(evidence, [detection], [view], ToldNetwork().trained().fusion)
-    transl = torch.as_tensor(JOINTS[:1]).double()
-    state = HandState(torch.eye(3).repeat(1, 16, 1, 1).double(), torch.zeros(1, 10).double(), transl)
-    curvature = torch.zeros(1, N_PARAMETERS, N_PARAMETERS).double()
-    result = FitResult(state, torch.ones(1).double(), curvature, curvature, torch.ones(1, dtype=torch.bool))
-    found = hand_features([detection], evidence, result, torch.as_tensor(joints)[None].double())
+    seen, told = observe([detection], INTRINSICS, WIDTH, load_convention("amvur")), None
+    if view is not None:
+        seen, told = fuse(seen, [detection], [view], ToldNetwork().trained().fusion)
+    state = HandState(np.tile(np.eye(3), (1, 16, 1, 1)), np.zeros((1, 10)), JOINTS[:1])
+    curvature = np.zeros((1, N_PARAMETERS, N_PARAMETERS))
+    one = np.ones(1)
+    estimate = Estimate(state, curvature, curvature, one, joints[None], JOINTS[:1, 2], one)
+    found = hand_features([detection], seen, told, estimate)
     return dict(zip(FEATURES[:-1], found[0], strict=True))
 
 

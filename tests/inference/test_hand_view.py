@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from amvur.hand.landmarks import HandState
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference.outline import inside_image, see_hands
-from amvur.inference.skin_edges import EdgeSettings
+from amvur.inference.silhouette.finder import inside_image
 from amvur.inference.vertex_evidence import look_at_hand
 from amvur.structures import RgbImage
 
@@ -99,14 +97,3 @@ def test_the_photograph_ends_where_it_does_in_a_view():
         np.testing.assert_array_equal(inside_image(view, picture()), wanted)
         assert 0 < wanted.mean() < 1
 
-
-def test_hands_out_of_the_picture_have_no_view():
-    _, model = hand()
-    turns = torch.eye(3, dtype=torch.float64).expand(2, 16, 3, 3)
-    places = torch.tensor([[0.0, 0.05, DEPTH_M], [9.0, 0.0, DEPTH_M]], dtype=torch.float64)
-    state = HandState(turns, torch.zeros(2, 10, dtype=torch.float64), places)
-    settings = EdgeSettings(crop_px=64)
-    seen, unseen = see_hands(picture(), model, state, CAMERA, [False, True], settings, None, [None, None])
-    assert seen.view.crop.size_px == 64
-    assert seen.pixels is None
-    assert unseen is None

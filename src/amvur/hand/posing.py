@@ -44,12 +44,12 @@ class HandPoser:
         """
         arrays, dtype, count = self.arrays, self._template.dtype, len(state)
         bones = self.hand.pose(state)
-        feature = (state.rotations[:, 1:] - np.eye(3)).reshape(count, -1)
+        feature = (state.rotations[:, 1:] - np.eye(3)).reshape(count, 135)
         coefficients = np.concatenate([state.betas, feature], 1).astype(dtype)
-        rest = self._template + (coefficients @ self._basis).reshape(count, -1, 3)
+        rest = self._template + (coefficients @ self._basis).reshape(count, *self._template.shape)
         shift = bones.origin - (bones.rotation @ bones.pivots[..., None])[..., 0]
-        transform = np.concatenate([bones.rotation, shift[..., None]], -1).reshape(count, -1, 12)
-        blended = (self._weights @ transform.astype(dtype)).reshape(count, -1, 3, 4)
+        transform = np.concatenate([bones.rotation, shift[..., None]], -1).reshape(count, 16, 12)
+        blended = (self._weights @ transform.astype(dtype)).reshape(*rest.shape, 4)
         vertices = (blended[..., :3] @ rest[..., None])[..., 0] + blended[..., 3]
         rest_joints = arrays.joint_template + (arrays.joint_shapedirs @ state.betas[:, None, :, None])[..., 0]
         carriers = list(JOINT_BONES)

@@ -1,0 +1,109 @@
+"""Contours of hands in a picture: hands drawn to where it has them, left ones too, and hands out of it."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from test_reconstructor import HEIGHT, WIDTH, detect, mirror, true_mesh
+from truth import INTRINSICS, project_numpy
+
+from amvur.hand.kinematics import HandState
+from amvur.hand.loading import load_hand_model
+from amvur.hand.posing import HandPoser
+from amvur.inference.reconstructor import Reconstructor
+from amvur.inference.silhouette.finder import ContourFinder
+from amvur.inference.silhouette.segmentation import shipped_segmentation
+from amvur.render import rasterize
+from amvur.structures import Camera
+
+CAMERA = Camera(INTRINSICS, "given")
+MIRRORED = Camera(np.array([[-1.0, 0, WIDTH], [0, 1, 0], [0, 0, 1]]) @ INTRINSICS * [-1, 1, 1], "given")
+
+
+@cache
+def photograph(skin=(200, 140, 110), table=(70, 110, 150)):
+    """The true hand in one color before a table of another, with noise."""
+    vertices = torch.as_tensor(true_mesh()[0]).float()[None]
+    faces = torch.as_tensor(np.asarray(load_hand_model("open").faces, dtype=np.int64))
+    camera = torch.as_tensor(INTRINSICS).float()[None]
+    mask = rasterize(vertices, faces, camera, HEIGHT, WIDTH).mask[0].numpy()
+    picture = gaussian_filter(np.where(mask[..., None], skin, table).astype(float), (0.7, 0.7, 0))
+    picture += 6 * np.random.default_rng(0).normal(size=picture.shape)
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def beside(shift_px):
+    """A detector that puts all joints so far beside the hand."""
+    detection = detect(true_mesh()[1])
+    return replace(detection, joints_2d_px=detection.joints_2d_px + shift_px)
+
+
+@pytest.fixture(scope="module")
+def reconstructor():
+    return Reconstructor(detector="none", checkpoint="none", device="cpu", texture="sampled")
+
+
+def off_px(hand):
+    """How far the projected mesh is from the true one (px, median over vertices)."""
+    places = project_numpy(hand.posterior.mesh().vertices[0].astype(float) * hand.flip)
+    return np.median(np.linalg.norm(places - project_numpy(true_mesh()[0]), axis=1))
+
+
+def test_a_hand_is_drawn_to_its_contour_and_told_how_far_it_still_is_from_it(reconstructor):
+    """Joints that are all 6 px too far to the right: the picture knows better."""
+    shifts = [(x, 0.0) for x in (0.0, 6.0, 26.0)]
+    (blind,) = reconstructor.fit([beside((6.0, 0.0))], CAMERA, WIDTH)
+    there, drawn, far = reconstructor.fit([beside(x) for x in shifts], CAMERA, WIDTH, image=photograph())
+    assert off_px(blind) > 4.5
+    assert off_px(drawn) < 0.9 * off_px(blind)
+    assert off_px(there) < 1.5
+    mismatch = [hand.features[-1] for hand in (there, drawn, far)]
+    assert mismatch == sorted(mismatch)
+    assert mismatch[2] > mismatch[0] + 0.5
+    assert blind.features[-1] == 0  # nothing was looked at
+
+
+def test_a_hand_outside_of_the_picture_is_left_alone(reconstructor):
+    gone = [beside((5000.0, 0.0))]
+    (blind,) = reconstructor.fit(gone, CAMERA, WIDTH)
+    (seeing,) = reconstructor.fit(gone, CAMERA, WIDTH, image=photograph())
+    apart = np.linalg.norm(blind.posterior.state.transl - seeing.posterior.state.transl)
+    assert apart < 0.02 * np.linalg.norm(blind.posterior.state.transl)
+    assert seeing.features[-1] == 0
+    assert seeing.look is None
+    assert np.isfinite(seeing.posterior.mesh().vertices).all()
+
+
+def test_left_hands_mirror_and_share_the_batch(reconstructor):
+    """The left hand of the mirrored picture comes out as the mirror image, alone or beside a right hand."""
+    right = beside((4.0, 3.0))
+    (alone,) = reconstructor.fit([right], CAMERA, WIDTH, image=photograph())
+    (left,) = reconstructor.fit([mirror(right)], MIRRORED, WIDTH, image=photograph()[:, ::-1].copy())
+    np.testing.assert_allclose(left.posterior.state.transl, alone.posterior.state.transl, atol=5e-4)
+    np.testing.assert_allclose(left.posterior.state.rotations, alone.posterior.state.rotations, atol=1e-2)
+    both = np.minimum(photograph(), photograph()[:, ::-1])
+    pair = reconstructor.fit([right, mirror(right)], CAMERA, WIDTH, image=both)
+    (single,) = reconstructor.fit([mirror(right)], CAMERA, WIDTH, image=both)
+    np.testing.assert_allclose(pair[1].posterior.state.betas, single.posterior.state.betas, atol=0.02)
+
+
+def test_contours_are_points_of_the_skin_of_hands_in_the_picture_and_views_are_kept():
+    """Of a hand that nobody sees no point counts; a second look at the same place asks no new view."""
+    pose = HandPoser(load_hand_model("open"))
+    turns = np.tile(np.eye(3), (2, 16, 1, 1))
+    state = HandState(turns, np.zeros((2, 10)), np.array([[0.0, 0.05, 0.45], [9.0, 0.0, 0.45]]))
+    finder = ContourFinder(photograph(), pose, INTRINSICS, [False, True], shipped_segmentation())
+    found = finder(state)
+    first = finder.looks[0]
+    assert finder.looks[1] is None
+    assert (found.weight[1] == 0).all()
+    counts = found.weight[0] > 0
+    np.testing.assert_allclose(np.linalg.norm(found.normals[0][counts], axis=1), 1, rtol=1e-6)
+    on_skin = project_numpy(pose.hand.place(found.surface, state))[0]
+    off = ((on_skin - found.places[0]) * found.normals[0]).sum(1)
+    assert np.abs(off).max() < 8 * first.view.pixel_px * 224 / 128 + 1
+    finder(state)
+    assert finder.looks[0].view.crop is first.view.crop
