@@ -109,9 +109,9 @@ def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
     return files
 
 
-def check_image(image: object) -> RgbImage:
+def check_image(image: object, what: str = "An image") -> RgbImage:
     """Return `image` if it is an `(H, W, 3)` uint8 array, else raise `InputError` with the remedy."""
-    wanted = "An image must be a numpy array (height, width, 3) of uint8 in RGB order"
+    wanted = f"{what} must be a numpy array (height, width, 3) of uint8 in RGB order"
     if not isinstance(image, np.ndarray):
         remedy = "Use numpy.asarray(image.convert('RGB'))" if isinstance(image, Image.Image) else "Convert it"
         raise InputError(f"{wanted}, found {type(image).__module__}.{type(image).__name__}. {remedy} first.")
@@ -123,7 +123,7 @@ def check_image(image: object) -> RgbImage:
     if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
         raise InputError(f"{wanted}, {found} (channels first). Use image.transpose(1, 2, 0).")
     if image.ndim == 4:
-        raise InputError(f"{wanted}, {found} (a batch). Give the images one by one.")
+        raise InputError(f"{wanted}, {found} (a batch). Give a list of images: list(images).")
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise InputError(f"{wanted}, {found}.")
     if min(image.shape[:2]) < MIN_SIDE_PX:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -79,6 +79,7 @@ class Reconstructor:
             self.calibrations = replace(self.calibrations, **self.trained.calibrations)
         self.segmentation = shipped_segmentation()
 
+    @overload
     def __call__(
         self,
         image: RgbImage,
@@ -88,13 +89,43 @@ class Reconstructor:
         boxes: Float[np.ndarray, "N 4"] | None = None,
         side: Literal["auto", "left", "right"] = "auto",
         detections: Sequence[HandDetection] | None = None,
-    ) -> list[HandReconstruction]:
-        """Reconstruct the hands of an (H,W,3) uint8 sRGB image, best score first.
+    ) -> list[HandReconstruction]: ...
+
+    @overload
+    def __call__(
+        self,
+        image: list[RgbImage],
+        *,
+        intrinsics: Float[np.ndarray, "3 3"] | None = None,
+        fov_deg: float | None = None,
+        side: Literal["auto", "left", "right"] = "auto",
+    ) -> list[list[HandReconstruction]]: ...
+
+    def __call__(
+        self,
+        image: RgbImage | list[RgbImage],
+        *,
+        intrinsics: Float[np.ndarray, "3 3"] | None = None,
+        fov_deg: float | None = None,
+        boxes: Float[np.ndarray, "N 4"] | None = None,
+        side: Literal["auto", "left", "right"] = "auto",
+        detections: Sequence[HandDetection] | None = None,
+    ) -> list[HandReconstruction] | list[list[HandReconstruction]]:
+        """Reconstruct the hands of an (H,W,3) uint8 RGB image (sRGB; not OpenCV's BGR), best score first.
+
+        Of a list of images, of any sizes, the hands of each are returned, the same as one by one; boxes and
+        detections are for single images.
 
         `intrinsics` (3,3) in pixels or `fov_deg` over the longer side describe the camera; `boxes`
         (N,4; x0 y0 x1 y1 in pixels) say where hands are; `detections` replace the detector.
         Raises `ImageError` or `InputError` for unusable values.
         """
+        if isinstance(image, list):
+            if boxes is not None or detections is not None:
+                raise InputError("Boxes and detections are of one image. Give the images one by one.")
+            for index, one in enumerate(image):
+                check_image(one, f"Image {index} of the list")
+            return [self(one, intrinsics=intrinsics, fov_deg=fov_deg, side=side) for one in image]
         check_image(image)
         height, width = image.shape[:2]
         make_camera(width, height, intrinsics, fov_deg)  # bad values fail before the detector runs
@@ -191,6 +222,7 @@ class Reconstructor:
                 bool(by_network[i]),
                 looks[i],
                 float(estimate.excess[i]),
+                self.trained.notes if self.trained is not None and by_network[i] else (),
             )
             for i, detection in enumerate(detections)
         ]

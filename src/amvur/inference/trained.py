@@ -17,13 +17,17 @@ from amvur.pretrained import REMEDY, default_checkpoint, load_network
 from amvur.structures import HandDetection, RgbImage
 
 
+FEW_STEPS = 500
+"""After fewer steps of training no network knows hands: losses still fall steeply then, whatever the preset."""
+
+
 @dataclass(frozen=True)
 class TrainedNetwork:
     """A network with what is known of it: how to weigh its word, and the calibrations that were measured.
 
     `calibrations` are by the fields of `amvur.inference.calibration.Calibrations`: "network" of hands that a
     detector saw too, "box" of hands of which only a box is known. `device` is where its weights are; `source`
-    names the checkpoint.
+    names the checkpoint; `notes` are what users of its hands should know.
     """
 
     network: JointNetwork
@@ -31,6 +35,7 @@ class TrainedNetwork:
     fusion: FusionSettings = field(default_factory=FusionSettings)
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def look(self, image: RgbImage, detections: Sequence[HandDetection]) -> list[NetworkView | None]:
         """Return what the network says of every hand: see `amvur.inference.network_view.look`."""
@@ -74,7 +79,18 @@ def _load(folder: Path, device: torch.device) -> TrainedNetwork:
             f"The checkpoint {folder} has a section fusion or calibration that cannot be read ({error!r}). "
             f"{REMEDY}"
         ) from error
-    return TrainedNetwork(network, device, fusion, calibrations, str(folder))
+    return TrainedNetwork(network, device, fusion, calibrations, str(folder), _notes(folder, config))
+
+
+def _notes(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what to tell of a network that hardly learned, by its card."""
+    step = (config.get("card") or {}).get("step")
+    if not isinstance(step, int) or step >= FEW_STEPS:
+        return ()
+    return (
+        f"The network in {folder} learned for {step} steps only: where it tells of this hand, it guesses. "
+        "Train it for longer, or use another checkpoint.",
+    )
 
 
 def _calibrations_from(values: Mapping[str, Any]) -> dict[str, Calibration]:
