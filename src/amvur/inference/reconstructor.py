@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from amvur.inference.fusion import fuse
 from amvur.inference.network_view import NetworkView
 from amvur.inference.silhouette.finder import ContourFinder
 from amvur.inference.silhouette.segmentation import shipped_segmentation
+from amvur.inference.swapped_channels import HINT, hand_in_swapped, looks_blue
 from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
@@ -132,6 +134,8 @@ class Reconstructor:
         known = chosen_side(side)
         if detections is None:
             detections = self.detector.detect(image, boxes=boxes, side=side)
+            if not detections and hand_in_swapped(image, self.detector):
+                warnings.warn(f"No hand was found in this picture, but {HINT}.", stacklevel=2)
         else:
             _check_detections(detections, boxes)
             detections = [d if known is None else replace(d, side=known) for d in detections]
@@ -222,10 +226,17 @@ class Reconstructor:
                 bool(by_network[i]),
                 looks[i],
                 float(estimate.excess[i]),
-                self.trained.notes if self.trained is not None and by_network[i] else (),
+                self._notes(image, detection, bool(by_network[i])),
             )
             for i, detection in enumerate(detections)
         ]
+
+    def _notes(self, image: RgbImage | None, detection: HandDetection, by_network: bool) -> tuple[str, ...]:
+        """Return what to warn of before a hand is looked at closely."""
+        told = self.trained.notes if self.trained is not None and by_network else ()
+        if image is not None and looks_blue(image, detection):
+            told = (*told, f"The skin of this hand looks blue: without blue light or gloves, {HINT}.")
+        return told
 
 
 def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarray, "N 4"] | None) -> None:

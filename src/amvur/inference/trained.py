@@ -16,7 +16,6 @@ from amvur.inference.network_view import FusionSettings, JointNetwork, NetworkVi
 from amvur.pretrained import REMEDY, default_checkpoint, load_network
 from amvur.structures import HandDetection, RgbImage
 
-
 FEW_STEPS = 500
 """After fewer steps of training no network knows hands: losses still fall steeply then, whatever the preset."""
 
