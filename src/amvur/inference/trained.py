@@ -17,7 +17,7 @@ from amvur.pretrained import REMEDY, default_checkpoint, load_network
 from amvur.structures import HandDetection, RgbImage
 
 FEW_STEPS = 500
-"""After fewer steps of training no network knows hands: losses still fall steeply then, whatever the preset."""
+"""After fewer steps of training no network knows hands: losses still fall steeply then."""
 
 
 @dataclass(frozen=True)
