@@ -113,8 +113,8 @@ def _sample_hints(found: Joints, wanted: Joints) -> Iterator[str]:
     shifts = [float(np.median(np.diagonal(errors, k))) for k in (-1, 1) if count > 2]
     if count > 2 and plain > _MUCH_M and min(best, *shifts) < _BETTER * plain:
         yield (
-            f"Most true hands are nearer to another sample's prediction (aligned {1000 * best:.1f} mm) than to "
-            f"their own ({1000 * plain:.1f}): samples seem to be in another order. Keep the dataset's order."
+            f"Most true hands are nearer to another sample's prediction (aligned {1000 * best:.1f} mm) "
+            f"than to their own ({1000 * plain:.1f}): samples seem to be in another order. Keep the dataset's."
         )
 
 
@@ -134,8 +134,8 @@ def _vertex_hints(
     nearest = float(np.median([cKDTree(x).query(y)[0].mean() for x, y in zip(a, b, strict=True)]))
     if own > max(_MUCH_M, 2 * joints_m) and nearest < _NEAR * own:
         yield (
-            f"Predicted vertices lie {1000 * own:.0f} mm from the true ones of the same number, but the nearest "
-            f"of any number only {1000 * nearest:.0f}: vertices seem to be in another order. Write MANO's."
+            f"Predicted vertices lie {1000 * own:.0f} mm from the true ones of the same number, but the "
+            f"nearest of any number only {1000 * nearest:.0f}: vertices seem to be in another order. Write MANO's."
         )
 
 
