@@ -1,6 +1,7 @@
 """The documentation names things that exist, and every page is in the navigation."""
 
 import re
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -39,3 +40,28 @@ def test_files_named_exist(page):
 def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert [page.name for page in PAGES if page.name not in navigation] == []
+
+
+TEXTS = [ROOT / "README.md", *PAGES]
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_attributes_of_hands_exist(page):
+    from amvur.structures import HandReconstruction
+
+    known = {field.name for field in fields(HandReconstruction)} | {"sample"}
+    named = re.findall(r"\b(?:hand|hands\[\d\])\.([a-z_]\w*)", page.read_text(encoding="utf-8"))
+    modules = {path.stem for path in (ROOT / "src/amvur/hand").glob("*.py")}  # `amvur.hand.x`
+    assert set(named) <= known | modules | {"glb", "obj", "ply"}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_options_of_commands_exist(page):
+    from amvur.cli import options
+
+    classes = [x for x in vars(options).values() if is_dataclass(x)]
+    known = {f.name.replace("_", "-") for c in classes for f in fields(c)} | {"help", "version"}
+    text = page.read_text(encoding="utf-8")
+    for line in re.findall(r"^\s*(?:\.venv/bin/)?amvur [^\n]*|`amvur [^`]*`", text, re.MULTILINE):
+        named = re.findall(r"\s--([a-z][\w-]*)", line)
+        assert set(named) <= known, line

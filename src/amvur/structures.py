@@ -6,7 +6,7 @@ models. Conventions: `docs/conventions.md`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Literal, Protocol
 
 import numpy as np
@@ -21,8 +21,41 @@ FOV_RANGE_DEG = (1.0, 170.0)
 RgbImage = UInt8[np.ndarray, "H W 3"]
 
 
-@dataclass(frozen=True)
-class Camera:
+class ArrayFields:
+    """Makes dataclasses with arrays equal where their contents are, and their `repr` a line.
+
+    Fields declared with `compare=False` take no part.
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is of the same class and has equal fields; not-a-number equals itself."""
+        if type(other) is not type(self):
+            return NotImplemented
+        names = [f.name for f in fields(self) if f.compare]  # type: ignore[arg-type]
+        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    def __repr__(self) -> str:
+        """Name the fields, arrays by type and shape."""
+        parts = [f"{f.name}={_brief(getattr(self, f.name))}" for f in fields(self)]  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two values of fields are equal."""
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
+    return bool(type(one) is type(other) and one == other)
+
+
+def _brief(value: object) -> str:
+    """Describe a field's value."""
+    return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Camera(ArrayFields):
     """A pinhole camera without distortion, in pixels of the displayed image.
 
     The centre of the top-left pixel is (0.5, 0.5); axes as in OpenCV (x right, y down, z forward).
@@ -32,8 +65,8 @@ class Camera:
     source: CameraSource
 
 
-@dataclass(frozen=True)
-class HandDetection:
+@dataclass(frozen=True, eq=False, repr=False)
+class HandDetection(ArrayFields):
     """What a detector (or the user) says of one hand in one image, not mirrored.
 
     `R` runs of the detector on jittered crops; users' own joints are one run. `depth_px` is the depth
@@ -52,8 +85,8 @@ class HandDetection:
     convention: str = "amvur"
 
 
-@dataclass(frozen=True)
-class HandParameters:
+@dataclass(frozen=True, eq=False, repr=False)
+class HandParameters(ArrayFields):
     """Parameters of the hand model of `side`, in smplx's words; the mesh follows from them.
 
     `global_orient` (3) and `hand_pose` (45) are axis-angle in radians relative to the model's rest
@@ -71,8 +104,8 @@ class HandParameters:
     hand_model: str
 
 
-@dataclass(frozen=True)
-class Skeleton:
+@dataclass(frozen=True, eq=False, repr=False)
+class Skeleton(ArrayFields):
     """The skinned skeleton behind a mesh: what a GLB file or an animation tool needs.
 
     `rest_vertices` hold shape and pose correctives, so that linear blend skinning with
@@ -87,16 +120,16 @@ class Skeleton:
     T_camera_bone: Float32[np.ndarray, "16 4 4"]
 
 
-@dataclass(frozen=True)
-class HandSamples:
+@dataclass(frozen=True, eq=False, repr=False)
+class HandSamples(ArrayFields):
     """Hands drawn from a posterior, in the camera's frame, metres."""
 
     vertices: Float32[np.ndarray, "N V 3"]
     joints: Float32[np.ndarray, "N 21 3"]
 
 
-@dataclass(frozen=True)
-class UvTexture:
+@dataclass(frozen=True, eq=False, repr=False)
+class UvTexture(ArrayFields):
     """A picture of a hand's skin and where on it every face lies.
 
     `pixels` are sRGB; `uv` (T points) are in the unit square, (0, 0) the picture's top left corner;
@@ -118,8 +151,8 @@ class Posterior(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class HandReconstruction:
+@dataclass(frozen=True, eq=False, repr=False)
+class HandReconstruction(ArrayFields):
     """One reconstructed hand, in the camera's frame (metres, OpenCV axes) and the image's pixels.
 
     Standard deviations are per axis (root mean square over the three axes), in metres, for positions
@@ -144,10 +177,18 @@ class HandReconstruction:
     joints_std: Float32[np.ndarray, "21"]
     parameters: HandParameters
     skeleton: Skeleton
-    posterior: Posterior
+    posterior: Posterior = field(compare=False)
     warnings: tuple[str, ...] = ()
     vertex_colors_std: Float32[np.ndarray, "V"] | None = None
     uv_texture: UvTexture | None = None
+
+    def __repr__(self) -> str:
+        """Say in a line what hand it is and how sure."""
+        std = 1000 * float(self.joints_std.mean())
+        model, count = self.parameters.hand_model, len(self.vertices)
+        told = f", {len(self.warnings)} warnings" if self.warnings else ""
+        sure = f"score {self.score:.2f}, joints sigma {std:.1f} mm"
+        return f"<{self.side} hand, {sure}, {model}, {count} vertices{told}>"
 
     def sample(self, n: int, seed: int = 0) -> HandSamples:
         """Draw `n` plausible hands from the posterior: see `Posterior.sample`."""

@@ -23,7 +23,7 @@ from amvur.hand.anatomy import anatomical_axes, anatomical_limits, rest_angles
 from amvur.hand.model import HandModel
 from amvur.hand.model_arrays import HandModelArrays, mirror_arrays
 from amvur.hand.open_hand import load_open_hand
-from amvur.hand.poses import FINGERS, POSES
+from amvur.hand.poses import BONE_FINGERS, POSES
 from amvur.hand.prior import make_prior
 from amvur.render import vertex_normals
 
@@ -172,7 +172,7 @@ def test_hand_lengths_are_those_of_a_population(model):
 def test_the_library_is_named_complete_and_within_limits(model):
     assert len(LIBRARY) >= 100
     assert set(POSES) <= set(LIBRARY)
-    assert all(set(pose) == set(FINGERS) for pose in LIBRARY.values())
+    assert all(set(pose) == set(BONE_FINGERS) for pose in LIBRARY.values())
     angles = library_angles(model)
     assert angles.shape == (len(LIBRARY), 45)
     distance = np.abs(angles[:, None] - angles).max(-1) + 10 * np.eye(len(angles))

@@ -87,3 +87,43 @@ def test_the_command_prints_hints_beside_its_object(tmp_path, capsys):
     assert f"amvur: {path}: Predicted hands are" in told.err
     assert "in millimetres. Write metres." in told.err
     assert json.loads(told.out)["xyz_mean3d"] > 1000
+
+
+def bent(count=12, seed=4, noise=0.002):
+    """Hands of different poses: every sample's joints are moved by its own 2 cm, meshes about them."""
+    rng = np.random.default_rng(seed)
+    hands = hand_set(noise, count)
+    joints = hands.joints + 0.02 * np.random.default_rng(7).standard_normal(hands.joints.shape)
+    ball = 0.005 * rng.standard_normal((1, 778, 3))
+    return HandSet(joints, np.tile(joints, (1, 38, 1))[:, :778] + ball)
+
+
+def test_vertices_in_another_order():
+    truth = bent(noise=0)
+    order = np.random.default_rng(0).permutation(778)
+    for changed in (truth.vertices[:, order], truth.vertices[:, ::-1]):
+        assert "vertices seem to be in another order" in " ".join(
+            find_hints(HandSet(truth.joints, changed), truth, "freihand")
+        )
+
+
+def test_samples_in_another_order():
+    truth, found = bent(noise=0), bent()
+    for order in (np.random.default_rng(1).permutation(12), np.roll(np.arange(12), 1)):
+        hints = find_hints(HandSet(found.joints[order], found.vertices[order]), truth, "freihand")
+        assert "samples seem to be in another order" in " ".join(hints)
+
+
+def test_mirrored_hands():
+    truth, found = bent(noise=0), bent()
+    hints = find_hints(moved(found, lambda p: p * [-1, 1, 1]), truth, "freihand")
+    assert "of the other hand" in " ".join(hints)
+
+
+def test_merely_bad_predictions_give_no_hint():
+    truth = bent(noise=0)
+    rng = np.random.default_rng(2)
+    worse = truth.joints + 0.03 * rng.standard_normal(truth.joints.shape)
+    vertices = np.tile(worse, (1, 38, 1))[:, :778]
+    assert find_hints(HandSet(worse, vertices), truth, "freihand") == []
+    assert find_hints(bent(), truth, "freihand") == []

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial import cKDTree
 
 from amvur.data.joint_orders import AMVUR_FROM_HO3D, HO3D_FROM_AMVUR, flip_opengl
 from amvur.evaluation.files import HandSet
@@ -17,6 +18,12 @@ SAMPLES = 200
 
 _BETTER = 0.5
 """A mistake is told where undoing it at least halves the error."""
+_MUCH_M = 0.015
+"""Errors below this are no sign of a mistake."""
+_NEAR = 0.2
+"""Vertices in another order lie on the same surface: the nearest is less than so much of the own one's
+distance away."""
+_COMPARED, _MESHES = 60, 20
 _UNITS = {"millimetres": 1000.0, "centimetres": 100.0, "decimetres": 10.0}
 _FRAMES = {
     "freihand": "OpenCV's (x right, y down, z forward)",
@@ -37,7 +44,14 @@ def find_hints(prediction: HandSet, truth: HandSet, protocol: Literal["freihand"
     hints = list(_unit_hints(found, wanted))
     if hints:
         found = found / _size_ratio(found, wanted)
-    return [*hints, *_frame_hints(found, wanted, protocol), *_order_hints(found, wanted, protocol)]
+    return [
+        *hints,
+        *_frame_hints(found, wanted, protocol),
+        *_order_hints(found, wanted, protocol),
+        *_side_hints(found, wanted),
+        *_sample_hints(found, wanted),
+        *_vertex_hints(prediction.vertices[chosen], truth.vertices[chosen], _aligned_error(found, wanted)),
+    ]
 
 
 def _unit_hints(found: Joints, wanted: Joints) -> Iterator[str]:
@@ -77,6 +91,51 @@ def _order_hints(found: Joints, wanted: Joints, protocol: Literal["freihand", "h
         yield (
             f"With joints taken as in {other} order their aligned error would be {1000 * error:.1f} mm "
             f"instead of {1000 * plain:.1f}: write {own} order."
+        )
+
+
+def _side_hints(found: Joints, wanted: Joints) -> Iterator[str]:
+    plain, mirrored = _aligned_error(found, wanted), _aligned_error(found * [-1, 1, 1], wanted)
+    if mirrored < _BETTER * plain:
+        yield (
+            f"Mirrored, hands' aligned joint error would be {1000 * mirrored:.1f} mm instead of "
+            f"{1000 * plain:.1f}: predictions seem to be of the other hand. Mirror them back (x negated)."
+        )
+
+
+def _sample_hints(found: Joints, wanted: Joints) -> Iterator[str]:
+    """Compare every prediction with every truth of a part of the set."""
+    found, wanted = found[:_COMPARED], wanted[:_COMPARED]
+    count = len(found)
+    pairs = np.repeat(found, count, 0), np.tile(wanted, (count, 1, 1))
+    errors = mean_point_error(align_procrustes(*pairs, strict=True), pairs[1]).reshape(count, count)
+    plain, best = float(np.median(np.diagonal(errors))), float(np.median(errors.min(0)))
+    shifts = [float(np.median(np.diagonal(errors, k))) for k in (-1, 1) if count > 2]
+    if count > 2 and plain > _MUCH_M and min(best, *shifts) < _BETTER * plain:
+        yield (
+            f"Most true hands are nearer to another sample's prediction (aligned {1000 * best:.1f} mm) "
+            f"than to their own ({1000 * plain:.1f}): samples seem to be in another order. Keep its."
+        )
+
+
+def _vertex_hints(
+    found: Float[np.ndarray, "S 778 3"], wanted: Float[np.ndarray, "S 778 3"], joints_m: float
+) -> Iterator[str]:
+    """Compare vertices of a number with the nearest of any, where joints (off by `joints_m`) are better."""
+    found, wanted = found[:_MESHES], wanted[:_MESHES]
+    a, b = (v - v.mean(1, keepdims=True) for v in (found, wanted))
+    a = (
+        a
+        * (np.sqrt(np.square(b).sum((1, 2))) / np.maximum(np.sqrt(np.square(a).sum((1, 2))), 1e-9))[
+            :, None, None
+        ]
+    )
+    own = float(np.median(np.linalg.norm(a - b, axis=-1)))
+    nearest = float(np.median([cKDTree(x).query(y)[0].mean() for x, y in zip(a, b, strict=True)]))
+    if own > max(_MUCH_M, 2 * joints_m) and nearest < _NEAR * own:
+        yield (
+            f"Predicted vertices lie {1000 * own:.0f} mm from the true ones of the same number, but the "
+            f"nearest of any number only {1000 * nearest:.0f}: vertices seem to be in another order."
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-FINGERS = ("index", "middle", "little", "ring", "thumb")
+BONE_FINGERS = ("index", "middle", "little", "ring", "thumb")
 """Fingers in the order of the bones 1..15 (MANO's order), three bones each."""
 
 Angles = tuple[float | int, ...]
@@ -134,11 +134,11 @@ def hand_pose_from_angles(
     model's; a joint turns by the difference to its rest angles (`compose_rotations`).
     Raises `KeyError` for an unknown finger.
     """
-    unknown = set(angles) - set(FINGERS)
+    unknown = set(angles) - set(BONE_FINGERS)
     if unknown:
-        raise KeyError(f"unknown fingers {sorted(unknown)}; known are {sorted(FINGERS)}")
+        raise KeyError(f"unknown fingers {sorted(unknown)}; known are {sorted(BONE_FINGERS)}")
     local = np.zeros((15, 3))
-    for place, finger in enumerate(FINGERS):
+    for place, finger in enumerate(BONE_FINGERS):
         if finger not in angles:
             continue
         bones = slice(3 * place, 3 * place + 3)

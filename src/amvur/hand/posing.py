@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from amvur.hand.joints import BONE_JOINTS, JOINT_BONES, TIP_JOINTS
 from amvur.hand.kinematics import HandState, Kinematics
@@ -29,7 +29,7 @@ class PosedHands:
 class HandPoser:
     """Template, shape, pose correctives and linear blend skinning (Romero et al. 2017, eqs. 1 to 4)."""
 
-    def __init__(self, arrays: HandModelArrays, dtype: DTypeLike = np.float32) -> None:
+    def __init__(self, arrays: HandModelArrays, dtype: type[np.floating] = np.float32) -> None:
         """Take a model's arrays in `dtype`; bones are chained in float64."""
         self.arrays, self.hand = arrays, Kinematics(arrays)
         self._template, self._weights = arrays.v_template.astype(dtype), arrays.lbs_weights.astype(dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,13 @@ class HandPrior:
     upper: Float[Tensor, "45"]
     limit_scale: float
     pose_mean: Float[Tensor, "45"]
+
+    def to(self, like: Tensor) -> HandPrior:
+        """Return the prior where and as precise as a tensor is: itself, if it is so already."""
+        if self.mean.device == like.device and self.mean.dtype == like.dtype:
+            return self
+        names = [f.name for f in fields(self) if f.name != "limit_scale"]
+        return replace(self, **{name: getattr(self, name).to(like) for name in names})
 
     def angles(self, local_axis_angle: Float[Tensor, "*batch 15 3"]) -> Float[Tensor, "*batch 45"]:
         """Return the anatomical angles (rad) of local rotations given as axis-angle."""

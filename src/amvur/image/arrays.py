@@ -50,7 +50,9 @@ def _instead(image: object) -> str:
             value = f"({value} * 255).round()" if _up_to_one(image) else f"{value}.round()"
         return f"Use {value}.byte().cpu().numpy()."
     if isinstance(image, list | tuple):
-        return "Give images one by one; for nested lists of numbers use numpy.array(image, dtype='uint8')."
+        return (
+            "Give images one by one, or a list of arrays; of numbers make numpy.array(image, dtype='uint8')."
+        )
     return "Convert it first: numpy.asarray(image)."
 
 
@@ -72,7 +74,7 @@ def _shape_remedy(image: np.ndarray) -> str | None:
     if image.ndim == 3 and shape[0] == 3 and shape[2] != 3:
         return " (channels first). Use image.transpose(1, 2, 0)."
     if image.ndim == 4:
-        return " (a batch). Give the images one by one."
+        return " (a batch). Give the images one by one, or list(images)."
     return "." if image.ndim != 3 or shape[2] != 3 or 0 in shape else None
 
 

@@ -52,7 +52,8 @@ class FittedHand:
     """One optimum with its inflated posterior, still a right hand, and what the inflation came from.
 
     `curvature`, `prior_curvature` and `excess` are those of `Estimate`; `by_network` tells whether a network
-    was part of the evidence; `look` is what the fit saw of the hand at last.
+    was part of the evidence; `look` is what the fit saw of the hand at last; `notes` are warnings from the
+    network's checkpoint.
     """
 
     detection: HandDetection
@@ -63,6 +64,7 @@ class FittedHand:
     by_network: bool = False
     look: HandLook | None = None
     excess: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def inflated(self, inflation: float) -> LaplacePosterior:
         """Return the posterior with another factor on the evidence's standard deviations."""
@@ -130,7 +132,7 @@ def _warnings(
     fitted: FittedHand, joints_std: Float[np.ndarray, "21"], joints: Float[np.ndarray, "21 3"], camera: Camera
 ) -> tuple[str, ...]:
     """Return what a user should know before trusting this hand."""
-    confidence, found = fitted.detection.confidence, []
+    confidence, found = fitted.detection.confidence, list(fitted.notes)
     if not confidence.any():
         asked = fitted.detection.score < 1  # a detector that saw no hand, or none that fills the box
         told = "The detector sees no hand that fills the box" if asked else "Only a box was given"

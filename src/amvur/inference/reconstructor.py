@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from amvur.inference.fusion import fuse
 from amvur.inference.network_view import NetworkView
 from amvur.inference.silhouette.finder import ContourFinder
 from amvur.inference.silhouette.segmentation import shipped_segmentation
+from amvur.inference.swapped_channels import HINT, hand_in_swapped, looks_blue
 from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
@@ -76,6 +78,7 @@ class Reconstructor:
             self.calibrations = replace(self.calibrations, **self.trained.calibrations)
         self.segmentation = shipped_segmentation()
 
+    @overload
     def __call__(
         self,
         image: RgbImage,
@@ -85,19 +88,54 @@ class Reconstructor:
         boxes: Float[np.ndarray, "N 4"] | None = None,
         side: Literal["auto", "left", "right"] = "auto",
         detections: Sequence[HandDetection] | None = None,
-    ) -> list[HandReconstruction]:
-        """Reconstruct the hands of an (H,W,3) uint8 sRGB image, best score first.
+    ) -> list[HandReconstruction]: ...
+
+    @overload
+    def __call__(
+        self,
+        image: list[RgbImage],
+        *,
+        intrinsics: Float[np.ndarray, "3 3"] | None = None,
+        fov_deg: float | None = None,
+        side: Literal["auto", "left", "right"] = "auto",
+    ) -> list[list[HandReconstruction]]: ...
+
+    def __call__(
+        self,
+        image: RgbImage | list[RgbImage],
+        *,
+        intrinsics: Float[np.ndarray, "3 3"] | None = None,
+        fov_deg: float | None = None,
+        boxes: Float[np.ndarray, "N 4"] | None = None,
+        side: Literal["auto", "left", "right"] = "auto",
+        detections: Sequence[HandDetection] | None = None,
+    ) -> list[HandReconstruction] | list[list[HandReconstruction]]:
+        """Reconstruct the hands of an (H,W,3) uint8 RGB image (sRGB; not OpenCV's BGR), best score first.
+
+        Of a list of images, of any sizes, the hands of each are returned, the same as one by one; boxes and
+        detections are for single images.
 
         `intrinsics` (3,3) in pixels or `fov_deg` over the longer side describe the camera; `boxes`
         (N,4; x0 y0 x1 y1 in pixels) say where hands are; `detections` replace the detector.
         Raises `ImageError` or `InputError` for unusable values.
         """
+        if isinstance(image, list):
+            if boxes is not None or detections is not None:
+                raise InputError("Boxes and detections are of one image. Give the images one by one.")
+            for index, one in enumerate(image):
+                try:
+                    check_image(one)
+                except InputError as error:
+                    raise InputError(f"Image {index} of the list: {error}") from error
+            return [self(one, intrinsics=intrinsics, fov_deg=fov_deg, side=side) for one in image]
         image = check_image(image)
         height, width = image.shape[:2]
         make_camera(width, height, intrinsics, fov_deg)  # bad values fail before the detector runs
         known = chosen_side(side)
         if detections is None:
             detections = self.detector.detect(image, boxes=boxes, side=side)
+            if not detections and hand_in_swapped(image, self.detector):
+                warnings.warn(f"No hand was found in this picture, but {HINT}.", stacklevel=2)
         else:
             _check_detections(detections, boxes)
             detections = [d if known is None else replace(d, side=known) for d in detections]
@@ -188,9 +226,17 @@ class Reconstructor:
                 bool(by_network[i]),
                 looks[i],
                 float(estimate.excess[i]),
+                self._notes(image, detection, bool(by_network[i])),
             )
             for i, detection in enumerate(detections)
         ]
+
+    def _notes(self, image: RgbImage | None, detection: HandDetection, by_network: bool) -> tuple[str, ...]:
+        """Return what to warn of before a hand is looked at closely."""
+        told = self.trained.notes if self.trained is not None and by_network else ()
+        if image is not None and looks_blue(image, detection):
+            told = (*told, f"The skin of this hand looks blue: without blue light or gloves, {HINT}.")
+        return told
 
 
 def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarray, "N 4"] | None) -> None:

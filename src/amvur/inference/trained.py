@@ -18,6 +18,9 @@ from amvur.reading import brief
 from amvur.settings import from_json
 from amvur.structures import HandDetection, RgbImage
 
+FEW_STEPS = 500
+"""After fewer steps of training no network knows hands: losses still fall steeply then."""
+
 
 @dataclass(frozen=True)
 class TrainedNetwork:
@@ -25,7 +28,7 @@ class TrainedNetwork:
 
     `calibrations` are by the fields of `amvur.inference.calibration.Calibrations`: "network" of hands that a
     detector saw too, "box" of hands of which only a box is known. `device` is where its weights are; `source`
-    names the checkpoint.
+    names the checkpoint; `notes` are what users of its hands should know.
     """
 
     network: JointNetwork
@@ -33,6 +36,7 @@ class TrainedNetwork:
     fusion: FusionSettings = field(default_factory=FusionSettings)
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def look(self, image: RgbImage, detections: Sequence[HandDetection]) -> list[NetworkView | None]:
         """Return what the network says of every hand: see `amvur.inference.network_view.look`."""
@@ -70,7 +74,18 @@ def _load(folder: Path, device: torch.device) -> TrainedNetwork:
         fusion, calibrations = fusion_from(config["fusion"]), _calibrations_from(config["calibration"])
     except AmvurError as error:
         raise ModelFileError(f"The checkpoint {folder} cannot be used: {error} {REMEDY}") from error
-    return TrainedNetwork(network, device, fusion, calibrations, str(folder))
+    return TrainedNetwork(network, device, fusion, calibrations, str(folder), _notes(folder, config))
+
+
+def _notes(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what to tell of a network that hardly learned, by its card."""
+    step = (config.get("card") or {}).get("step")
+    if not isinstance(step, int) or step >= FEW_STEPS:
+        return ()
+    return (
+        f"The network in {folder} learned for {step} steps only: where it tells of this hand, it guesses. "
+        "Train it for longer, or use another checkpoint.",
+    )
 
 
 def _calibrations_from(values: Mapping[str, Any]) -> dict[str, Calibration]:

@@ -17,7 +17,7 @@ from amvur.detect.convention import load_convention
 from amvur.geometry.rotations import matrix_to_axis_angle
 from amvur.hand.joints import JOINT_BONES
 from amvur.hand.model import HandModel
-from amvur.hand.prior import HandPrior, make_prior
+from amvur.hand.prior import make_prior
 from amvur.losses import beta_negative_log_likelihood, camera_error, divergence, negative_log_likelihood
 from amvur.models.network import HandNetwork, Prediction
 from amvur.models.prior_net import apply_camera
@@ -75,6 +75,7 @@ class Objective:
         """Prepare the hand prior of the weak scheme for the network's hand model."""
         self.config = config
         self._hand = network.hand
+        self._prior = make_prior(network.hand)
 
     def __call__(
         self,
@@ -158,7 +159,7 @@ class Objective:
 
     def _pose_cost(self, p: Prediction) -> Float[Tensor, ""]:
         """Return the anatomical prior's squared residuals, soft limits included, per angle."""
-        prior: HandPrior = make_prior(self._hand)
+        prior = self._prior = self._prior.to(p.hand.betas)
         angles = prior.angles(matrix_to_axis_angle(p.hand.rotations[:, 1:]))
         offset = angles - prior.mean
         cost = ((offset @ prior.precision) * offset).sum(-1)

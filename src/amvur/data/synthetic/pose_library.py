@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from amvur.hand.model import HandModel
-from amvur.hand.poses import FINGERS, POSES, Angles, compose_rotations
+from amvur.hand.poses import BONE_FINGERS, POSES, Angles, compose_rotations
 
 Hand = dict[str, Angles]
 
@@ -181,7 +181,7 @@ def _clinical_angles() -> Float64[np.ndarray, "P 15 3"]:
     """Return the table as flexion, abduction and twist (rad) of bones 1..15."""
     clinical = np.zeros((len(LIBRARY), 5, 3, 3))
     for row, pose in zip(clinical, LIBRARY.values(), strict=True):
-        for bones, finger in zip(row, FINGERS, strict=True):
+        for bones, finger in zip(row, BONE_FINGERS, strict=True):
             values = (*pose[finger], 0.0)[:5]
             bones[:, 0] = values[:3]
             bones[0, 1:] = values[3:]
