@@ -101,7 +101,9 @@ def aligned_error(ours, true):
 
 def test_fused_hands_beat_those_of_the_detector_alone_and_of_the_network_alone():
     alone = Reconstructor(detector="none", checkpoint="none", device="cpu")
-    fusing = Reconstructor(detector="none", checkpoint=ToldNetwork().trained(network_scale_3d=1.0), device="cpu")
+    fusing = Reconstructor(
+        detector="none", checkpoint=ToldNetwork().trained(network_scale_3d=1.0), device="cpu"
+    )
     errors = {"detector": [], "network": [], "fused": []}
     for seed, turn in enumerate([(1.4, 0.5, -0.6), (0.2, -0.7, 0.3), (-1.0, 0.6, 1.5), (0.5, 2.5, 0.2)]):
         joints = true_mesh(turn=turn)[1]

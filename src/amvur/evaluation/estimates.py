@@ -20,6 +20,9 @@ from amvur.hand.joints import TIP_JOINTS
 from amvur.structures import HandReconstruction
 from amvur.threads import threads_for
 
+_SAMPLES = 48
+"""Hands drawn to tell how sure a joint's place in the picture is."""
+
 
 class EvaluatedNetwork(Protocol):
     """A network as used here: `amvur.models.network.HandNetwork`, or something like it in tests.
@@ -43,6 +46,8 @@ class Estimates:
     `R_view_camera` turns camera axes into those along which `joints_std` are stated, a network's own
     (mirrored for left hands); `vertices_std` are root mean squares over the three axes. Vertices (V = 0
     where they were not wanted) are stored in float32 like all else. `true_vertices` has its own V.
+    `joints_2d` lie in the crop, in pixels of the photograph, and so do labels, `true_joints_2d` (NaN for
+    those without); `joints_2d_std` are root mean squares over both axes.
     """
 
     joints: Float[np.ndarray, "N 21 3"]
@@ -51,6 +56,9 @@ class Estimates:
     vertices_std: Float[np.ndarray, "N V"]
     R_view_camera: Float[np.ndarray, "N 3 3"]
     placed: Bool[np.ndarray, "N"]
+    joints_2d: Float[np.ndarray, "N 21 2"]
+    joints_2d_std: Float[np.ndarray, "N 21"]
+    true_joints_2d: Float[np.ndarray, "N 21 2"]
     true_joints: Float[np.ndarray, "N 21 3"]
     true_vertices: Float[np.ndarray, "N W 3"]
     is_left: Bool[np.ndarray, "N"]
@@ -89,6 +97,7 @@ def estimate(
     if not with_vertices:
         vertices, vertices_std = vertices[:, :0], vertices_std[:, :0]
     to_camera = turn @ np.stack([p.R_crop_camera for p in pictures])
+    pixel = np.array([p.pixel_px for p in pictures])[:, None, None]
     return _beside_the_truth(
         pictures,
         joints=_single(joints @ to_camera + shift[:, None]),
@@ -97,6 +106,8 @@ def estimate(
         vertices_std=_single(np.sqrt(np.square(vertices_std).mean(-1))),
         R_view_camera=_single(to_camera),
         placed=placed,
+        joints_2d=_single(half * (flat + 1) * pixel),
+        joints_2d_std=_single(np.sqrt(np.square(half * flat_std * pixel).mean(-1))),
     )
 
 
@@ -121,6 +132,9 @@ def estimates_of_hands(
         vertices, vertices_std = vertices[:, :0], vertices_std[:, :0]
     to_camera = np.stack([p.R_crop_camera for p in pictures])
     joints, vertices = joints @ to_camera, vertices @ to_camera
+    pixel = np.array([p.pixel_px for p in pictures])
+    flat = np.stack([hand.joints_2d for hand in hands]) * pixel[:, None, None]
+    flat_std = np.stack([_std_px(hand) for hand in hands]) * pixel[:, None]
     shift, placed = np.zeros((len(pictures), 3)), np.ones(len(pictures), dtype=bool)
     for i, picture in enumerate(pictures):
         if picture.root is not None:
@@ -135,15 +149,27 @@ def estimates_of_hands(
         vertices_std=_single(vertices_std),
         R_view_camera=_single(to_camera),
         placed=placed,
+        joints_2d=_single(flat),
+        joints_2d_std=_single(flat_std),
     )
+
+
+def _std_px(hand: HandReconstruction) -> Float[np.ndarray, "21"]:
+    """Return the standard deviations of a hand's joints in the picture (px, rms over axes), from samples."""
+    points = hand.sample(_SAMPLES).joints.astype(np.float64) @ np.asarray(hand.camera.intrinsics).T
+    places = points[..., :2] / np.maximum(points[..., 2:], 1e-9)
+    std: np.ndarray = np.sqrt(places.var(0).mean(-1))
+    return std
 
 
 def _beside_the_truth(pictures: Sequence[Picture], **said: np.ndarray) -> Estimates:
     """Add what is known of the pictures to what was `said` of them."""
     truth = {name: _truth(pictures, name) for name in ("joints", "vertices")}
     with_vertices = said["vertices"].shape[1] > 0
+    labels = [np.full((21, 2), np.nan) if p.joints_2d is None else p.joints_2d * p.pixel_px for p in pictures]
     return Estimates(
         **said,
+        true_joints_2d=_single(np.stack(labels)),
         true_joints=_single(truth["joints"]),
         true_vertices=_single(truth["vertices"] if with_vertices else np.zeros((len(pictures), 0, 3))),
         is_left=np.array([p.is_left for p in pictures]),

@@ -25,8 +25,9 @@ class Picture:
 
     `intrinsics` (px of the crop) are of the crop's own camera, which sees the points `R_crop_camera @ X`
     (mirrored for a left hand); None where no camera is known. `root` is the wrist where the data set gives
-    it to everybody, `box_xyxy_px` the box of the whole hand (px of the crop). Truth that is not known is
-    None, numbers that are not known are NaN.
+    it to everybody, `box_xyxy_px` the box of the whole hand (px of the crop), `joints_2d` (px of the crop)
+    the labelled joints, NaN for one without a label, and `pixel_px` the side of a pixel of the crop in pixels
+    of the photograph. Truth that is not known is None, numbers that are not known are NaN.
     """
 
     key: str
@@ -37,6 +38,8 @@ class Picture:
     joints: Float[np.ndarray, "21 3"] | None
     vertices: Float[np.ndarray, "V 3"] | None
     box_xyxy_px: Float[np.ndarray, "4"] | None = None
+    joints_2d: Float[np.ndarray, "21 2"] | None = None
+    pixel_px: float = 1.0
     is_left: bool = False
     occlusion: float = float("nan")
     skin_tone: float = float("nan")
@@ -78,13 +81,17 @@ def crop_picture(
     intrinsics: Float[np.ndarray, "3 3"] | None,
     *,
     box_xyxy_px: Float[np.ndarray, "4"] | None = None,
+    joints_2d: Float[np.ndarray, "21 2"] | None = None,
     **known: Any,
 ) -> Picture:
-    """Cut a crop out of a picture; the box is in its pixels, `known` are the other fields of `Picture`."""
+    """Cut a crop out of a picture; box and joints are in its pixels, `known` are `Picture`'s other fields."""
     camera = None if intrinsics is None else crop.crop_intrinsics(intrinsics)
     if box_xyxy_px is not None:
         corners = crop.apply_points(np.reshape(box_xyxy_px, (2, 2)))
         known["box_xyxy_px"] = np.concatenate([corners.min(0), corners.max(0)])
+    if joints_2d is not None:
+        known["joints_2d"] = crop.apply_points(joints_2d)
+    known["pixel_px"] = 1 / crop.scale
     return Picture(key, crop.warp(image), camera, crop.R_crop_camera, is_left=crop.mirrored, **known)
 
 

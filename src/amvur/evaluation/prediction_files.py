@@ -21,7 +21,7 @@ from amvur.evaluation.estimates import Estimates
 from amvur.evaluation.whole_files import remove_leftovers, whole_file
 from amvur.reading import check_tensors, parse_json, read_json, read_tensors, reading
 
-SCHEMA = "amvur-predictions/1"
+SCHEMA = "amvur-predictions/2"
 RECORD = "record.json"
 PART = 256
 """Samples in a file."""

@@ -49,6 +49,14 @@ class LabelledPhotograph(Protocol):
     def vertices(self) -> Float[np.ndarray, "V 3"] | None:
         """True vertices."""
 
+    @property
+    def joints_2d(self) -> Float[np.ndarray, "21 2"] | None:
+        """Labelled 2D joints, where nothing is known in space."""
+
+    @property
+    def joint_confidence(self) -> Float[np.ndarray, "21"] | None:
+        """Their confidences, 0 for a joint without a label."""
+
     def load_image(self) -> RgbImage:
         """Read the photograph."""
         ...
@@ -116,7 +124,16 @@ class RealSource:
                 root=_double(sample.root),
                 joints=_double(sample.joints),
                 vertices=_double(sample.vertices),
+                joints_2d=_labelled_2d(sample),
             )
+
+
+def _labelled_2d(sample: LabelledPhotograph) -> np.ndarray | None:
+    """Return the 2D joints of a photograph without labels in space, NaN for those that have none."""
+    joints, confidence = sample.joints_2d, sample.joint_confidence
+    if joints is None or confidence is None or sample.joints is not None:
+        return None
+    return np.where(np.asarray(confidence)[:, None] > 0, np.asarray(joints, dtype=np.float64), np.nan)
 
 
 def crop_of_sample(sample: LabelledPhotograph, size_px: int, crop_scale: float = CROP_SCALE) -> CropTransform:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.stats import chi
 
 from amvur.data.synthetic.benchmark_set import TONE_EDGES, TONES
 from amvur.evaluation.metrics import F_THRESHOLDS
@@ -33,6 +34,8 @@ def results_of(errors: Errors, configuration: Mapping[str, Any], seed: int = 0) 
         "samples": errors.samples,
         "scored": len(errors.keys),
     }
+    if errors.flat:
+        results["joints_2d"] = _joints_2d(np.concatenate(errors.flat, axis=1), seed)
     if not errors.keys:
         return results
     rng = np.random.default_rng(seed)
@@ -61,6 +64,32 @@ def _joints(
         return dict(detail["overall"])
     known = np.isfinite(errors).all(1)
     return dict(summarize(errors[known], seed=seed)["overall"]) if known.any() else None
+
+
+def _joints_2d(flat: Float[np.ndarray, "3 S 21"], seed: int) -> dict[str, Any]:
+    """Describe errors in the picture (px of the photograph, % of the hand's size) and stated deviations.
+
+    Coverage is that of discs whose radius follows from the chi distribution of two degrees of freedom.
+    """
+    error, std, size = flat
+    labelled = np.isfinite(error)
+    share = error / size
+    mean = bootstrap_mean(np.nanmean(error, axis=-1), np.random.default_rng(seed))
+    within = {
+        _coverage(level): float((error <= chi.ppf(level, 2) * std)[labelled].mean()) for level in LEVELS
+    }
+    return {
+        "count": len(error),
+        "joints": int(labelled.sum()),
+        "mean_px": mean.mean,
+        "mean_px_interval_95": [mean.low, mean.high],
+        "median_px": float(np.nanmedian(error)),
+        "mean_percent_of_size": 100 * float(np.nanmean(share)),
+        "pck_5_percent": float((share[labelled] <= 0.05).mean()),
+        "pck_10_percent": float((share[labelled] <= 0.10).mean()),
+        **within,
+        "rank_correlation": _or_none(rank_correlation(error[labelled], std[labelled])),
+    }
 
 
 def _vertices(errors: VertexErrors, rng: np.random.Generator) -> dict[str, Any] | None:

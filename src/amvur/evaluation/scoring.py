@@ -73,6 +73,9 @@ class Errors:
     """Per placed sample: distance, lateral distance and signed depth error of the wrist."""
     tags: list[np.ndarray] = field(default_factory=list)
     """Per sample: is left, occlusion, skin tone."""
+    flat: list[np.ndarray] = field(default_factory=list)
+    """Per sample with 2D labels alone, (S,21) each: error (NaN without a label), stated standard deviation
+    (px of the photograph), and the labelled hand's size."""
 
 
 def gather_errors(parts: Iterable[tuple[list[str], Estimates]]) -> Errors:
@@ -80,11 +83,24 @@ def gather_errors(parts: Iterable[tuple[list[str], Estimates]]) -> Errors:
     errors = Errors()
     for keys, estimates in parts:
         errors.samples += len(estimates)
+        _add_flat(errors, estimates)
         known = np.isfinite(estimates.true_joints).all((1, 2))
         if known.any():
             errors.keys += [key for key, good in zip(keys, known, strict=True) if good]
             _add(errors, estimates, known)
     return errors
+
+
+def _add_flat(errors: Errors, estimates: Estimates) -> None:
+    """Add the samples with 2D labels of one part; a hand's size is the longer side of its labelled joints."""
+    labels = estimates.true_joints_2d.astype(np.float64)
+    known = np.isfinite(labels).all(-1).any(-1)
+    if known.any():
+        labels = labels[known]
+        error = np.linalg.norm(estimates.joints_2d[known] - labels, axis=-1)
+        size = (np.nanmax(labels, axis=1) - np.nanmin(labels, axis=1)).max(-1, keepdims=True)
+        std = estimates.joints_2d_std[known].astype(np.float64)
+        errors.flat.append(np.stack([error, std, np.broadcast_to(size, error.shape)]))
 
 
 def _add(errors: Errors, estimates: Estimates, known: np.ndarray) -> None:

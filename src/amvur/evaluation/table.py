@@ -18,9 +18,11 @@ _HEAD = ("", "joints mm", "95 %", "AUC", "vertices mm", "95 %", "AUC", "F5", "F1
 def table_of(results: Mapping[str, Any]) -> str:
     """Return the main figures of `amvur.evaluation.results.results_of` as lines of text."""
     if not results["scored"]:
+        if "joints_2d" in results:
+            return f"{results['samples']} samples were predicted\n{_flat(results['joints_2d'])}"
         return (
-            f"{results['samples']} samples were predicted; none has 3D labels in this data set, so that "
-            "nothing can be scored here."
+            f"{results['samples']} samples were predicted; none has labels in this data set, so that nothing "
+            "can be scored here."
         )
     rows = [_HEAD]
     for name, title in TITLES.items():
@@ -32,6 +34,17 @@ def table_of(results: Mapping[str, Any]) -> str:
              for r in rows]  # fmt: skip
     return "\n".join(
         [f"{results['scored']} of {results['samples']} samples scored", *lines, *_notes(results)]
+    )
+
+
+def _flat(described: Mapping[str, Any]) -> str:
+    """Return the line on errors in the picture."""
+    low, high = described["mean_px_interval_95"]
+    return (
+        f"2D joints of {described['count']} hands: {described['mean_px']:.2f} px off on average "
+        f"({low:.2f}-{high:.2f}), {described['mean_percent_of_size']:.1f} % of the hand's size; within 5 % "
+        f"{described['pck_5_percent']:.1%}, within 10 % {described['pck_10_percent']:.1%}; stated 50 % and "
+        f"90 % discs hold {described['coverage_50']:.1%} and {described['coverage_90']:.1%}"
     )
 
 
