@@ -24,7 +24,9 @@ def arrays(request):
 @pytest.mark.parametrize(("dtype", "atol"), [(np.float64, 1e-12), (np.float32, 2e-6)])
 def test_the_mesh_is_that_of_the_model_in_torch(arrays, dtype, atol):
     state = random_state(4)
-    wanted = HandModel(arrays, torch.float64).from_matrices(*(torch.as_tensor(x) for x in vars(state).values()))
+    wanted = HandModel(arrays, torch.float64).from_matrices(
+        *(torch.as_tensor(x) for x in vars(state).values())
+    )
     found = HandPoser(arrays, dtype)(state)
     for field in fields(found):
         ours = getattr(found, field.name)

@@ -96,4 +96,3 @@ def test_the_photograph_ends_where_it_does_in_a_view():
         wanted = ((places > 0.5) & (places < np.array([320, 240]) - 0.5)).all(-1)
         np.testing.assert_array_equal(inside_image(view, picture()), wanted)
         assert 0 < wanted.mean() < 1
-

@@ -57,7 +57,9 @@ def true_hands(
     root = Rotation.random(n, random_state=seed).as_matrix()
     transl = [0, 0, 0.5] + 0.04 * rng.normal(size=(n, 3))
     state = HandState(np.concatenate([root[:, None], local], 1), rng.normal(size=(n, 10)), transl)
-    return Truth(arrays, hand, prior, hand.landmarks(np.zeros((21, 3)) if offsets is None else offsets), state)
+    return Truth(
+        arrays, hand, prior, hand.landmarks(np.zeros((21, 3)) if offsets is None else offsets), state
+    )
 
 
 def project_numpy(points: np.ndarray, intrinsics: np.ndarray = INTRINSICS) -> np.ndarray:

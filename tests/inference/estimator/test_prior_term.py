@@ -70,8 +70,6 @@ def test_a_hand_behind_the_camera_gives_finite_numbers(truth):
 def test_an_axis_angle_moves_with_a_turn_in_the_bodys_frame(angle):
     axis, h = np.array([2.0, -1.0, 2.0]) / 3, 1e-6
     start = Rotation.from_rotvec(angle * axis)
-    turned = [
-        [(start * Rotation.from_rotvec(s * h * e)).as_rotvec() for s in (1, -1)] for e in np.eye(3)
-    ]
+    turned = [[(start * Rotation.from_rotvec(s * h * e)).as_rotvec() for s in (1, -1)] for e in np.eye(3)]
     numeric = np.stack([(ahead - behind) / (2 * h) for ahead, behind in turned], -1)
     np.testing.assert_allclose(inverse_right_jacobian(angle * axis), numeric, atol=1e-8)

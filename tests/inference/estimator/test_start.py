@@ -37,7 +37,9 @@ def test_starts_face_as_the_hand_does(truth, with_3d, thorough, count):
     assert n == count
     assert (states.transl[:, 2] > 0).all()
     turns = states.rotations[:, 0]
-    np.testing.assert_allclose(turns @ turns.swapaxes(-1, -2), np.tile(np.eye(3), (len(turns), 1, 1)), atol=1e-9)
+    np.testing.assert_allclose(
+        turns @ turns.swapaxes(-1, -2), np.tile(np.eye(3), (len(turns), 1, 1)), atol=1e-9
+    )
     np.testing.assert_allclose(np.linalg.det(turns), 1, atol=1e-9)
     # With 3D landmarks nearly right; without, one of the starts is within reach of the solver.
     assert (cosines(states, truth, n).max(-1) > (0.95 if with_3d else 0.3)).all()
@@ -56,7 +58,9 @@ def test_starts_have_the_priors_mean_pose_whatever_the_models_zero(truth):
     arrays = replace(load_open_hand("right"), pose_mean=0.2 * np.random.default_rng(0).normal(size=45))
     other = true_hands(1, arrays=arrays)
     states, _ = starts_of(other, exact_observations(other))
-    np.testing.assert_allclose(other.prior.angles(axis_angles(states.rotations[:, 1:]))[0], other.prior.mean, atol=1e-6)
+    np.testing.assert_allclose(
+        other.prior.angles(axis_angles(states.rotations[:, 1:]))[0], other.prior.mean, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("source", ["detector", "network", "both"])

@@ -52,4 +52,6 @@ def test_points_and_rows_are_least_squares(rng):
     flat = jacobian.reshape(2, 12, -1)
     rows = of_rows(cost, residual.reshape(2, 12), flat, np.repeat(weight, 3, 1))
     assert_same(points, rows, rtol=1e-10, atol=1e-10)
-    np.testing.assert_allclose(rows.gradient, np.einsum("br,br,brp->bp", residual.reshape(2, 12), np.repeat(weight, 3, 1), flat))
+    np.testing.assert_allclose(
+        rows.gradient, np.einsum("br,br,brp->bp", residual.reshape(2, 12), np.repeat(weight, 3, 1), flat)
+    )
