@@ -7,12 +7,15 @@ import pytest
 import torch
 from truth import INTRINSICS, project_numpy
 
+from amvur.data.synthetic.penetration import penetration_depth_mm
+from amvur.data.synthetic.pose_library import LIBRARY, library_angles
 from amvur.detect.given import GivenJoints, given_joints
 from amvur.errors import AmvurError, InputError
 from amvur.geometry.procrustes import align_similarity
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.hand.poses import named_pose
+from amvur.hand.prior import make_prior
 from amvur.inference.reconstructor import Reconstructor, choose_device
 from amvur.structures import HandDetection
 
@@ -234,6 +237,25 @@ def test_the_same_photo_gives_the_same_hand(reconstructor, truth, pair):
     np.testing.assert_array_equal(again.vertices, pair["right"].vertices)
     np.testing.assert_array_equal(again.joints_std, pair["right"].joints_std)
     np.testing.assert_array_equal(again.vertex_colors, pair["right"].vertex_colors)
+
+
+def test_fingers_that_cross_come_out_solid_and_hands_do_not_change_each_other(reconstructor):
+    arrays = load_hand_model("open", "right")
+    model = HandModel(arrays, torch.float64)
+    angles, prior = torch.as_tensor(library_angles(model)), make_prior(model)
+    pose = prior.axis_angle(angles[[list(LIBRARY).index(name) for name in ("letter_r", "thumb_in_fist")]])
+    turn, place = (
+        torch.tensor([[1.4, 0.5, -0.6]] * 2).double(),
+        torch.tensor([[0.06, 0.02, 0.5]] * 2).double(),
+    )
+    joints = model(turn, pose.double(), torch.zeros(2, 10).double(), place).joints.numpy()
+    detections = [replace(detect(own), score=score) for own, score in zip(joints, (0.9, 0.8), strict=True)]
+    hands = reconstructor(IMAGE, intrinsics=INTRINSICS, detections=detections)
+    (alone,) = reconstructor(IMAGE, intrinsics=INTRINSICS, detections=detections[:1])
+    np.testing.assert_allclose(hands[0].joints, alone.joints, atol=1e-4)
+    assert (penetration_depth_mm(torch.as_tensor(np.stack([h.vertices for h in hands])), model) < 3).all()
+    for found, true in zip(hands, joints, strict=True):
+        assert np.linalg.norm(aligned(found.joints, true) - true, axis=1).mean() < 0.008
 
 
 def test_no_hand_gives_an_empty_list(reconstructor):

@@ -22,8 +22,11 @@ def estimator():
 
 
 @pytest.fixture(scope="module")
-def truth():
-    return true_hands(6)
+def truth(estimator):
+    """Hands that do not pass through themselves, as most that are drawn from the prior do a little."""
+    drawn = true_hands(150)
+    solid = np.flatnonzero(estimator._contact(drawn.state).cost < 0.5)
+    return replace(drawn, state=drawn.state[solid[:6]])
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +43,14 @@ def errors_mm(truth, found):
 def test_exact_observations_give_the_hand_back(estimator, truth):
     seen = exact_observations(truth)
     found = estimator(seen, None, truth.landmarks)
-    assert np.median(errors_mm(truth, found)) < 0.5
-    assert errors_mm(truth, found).max() < 3  # hands drawn at random may pass through themselves
-    points = truth.place(found.state)
-    assert np.linalg.norm(project_numpy(points) - seen.joints_2d, axis=-1).max() < 3
+    assert errors_mm(truth, found).max() < 0.5
+    # One camera cannot tell size from distance: the prior over size draws both towards the mean hand's.
+    points, true = truth.place(found.state), truth.points
+    assert (np.linalg.norm(points - true, axis=-1) / np.linalg.norm(true, axis=-1)).max() < 0.15
+    assert np.linalg.norm(project_numpy(points) - seen.joints_2d, axis=-1).max() < 1
     np.testing.assert_allclose(found.joints, points, atol=0.01)
     np.testing.assert_allclose(found.distance_m, found.joints[:, 0, 2], atol=0.2)
     assert (found.excess < 1).all()
-
-
-def test_hands_of_mean_size_are_where_they_are(estimator, truth):
-    """One camera cannot tell size from distance: the prior over size draws others towards the mean hand's."""
-    truth = replace(truth, state=replace(truth.state, betas=np.zeros((6, 10))))
-    found = estimator(exact_observations(truth), None, truth.landmarks)
-    assert np.linalg.norm(truth.place(found.state) - truth.points, axis=-1).max() < 0.02
 
 
 @pytest.mark.parametrize(("block", "limit_mm"), [("pixels", 12.0), ("marks", 3.0)])
@@ -111,7 +108,8 @@ def test_silhouettes_are_looked_for_near_each_mesh_and_draw_it(estimator, truth,
     seen, plain = noisily
     asked, chosen = [], np.random.default_rng(0).integers(0, 1610, (len(truth), 60))
     at_first = estimator.hand.place(estimator.hand.skin(plain.state, chosen), plain.state)
-    places = project_numpy(at_first) + [5.0, 0.0]
+    places = project_numpy(at_first)
+    places[..., 0] += 5
     normals = np.tile([1.0, 0.0], (*chosen.shape, 1))
 
     def find(state):

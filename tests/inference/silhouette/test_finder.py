@@ -104,6 +104,7 @@ def test_contours_are_points_of_the_skin_of_hands_in_the_picture_and_views_are_k
     np.testing.assert_allclose(np.linalg.norm(found.normals[0][counts], axis=1), 1, rtol=1e-6)
     on_skin = project_numpy(pose.hand.place(found.surface, state))[0]
     off = ((on_skin - found.places[0]) * found.normals[0]).sum(1)
-    assert np.abs(off).max() < 8 * first.view.pixel_px * 224 / 128 + 1
+    # as far as is searched, and once more what all sides of a part have in common
+    assert np.abs(off).max() < 2 * 8 * first.view.pixel_px * 224 / 128
     finder(state)
     assert finder.looks[0].view.crop is first.view.crop
