@@ -121,7 +121,7 @@ def test_an_image_entry_with_a_strange_id_is_left_out(tmp_path):
         (["empty"], "The folder empty has no images"),
         (["photos/a.png"], "found none at photos/a.png"),
         (["photos", "--output", "empty"], "--output wants a file, found the folder empty"),
-        (["photos", "--detector", "no.task"], "no.task does not exist"),
+        (["photos", "--detector", "no.task"], "Cannot read no.task"),
     ],
 )
 def test_wrong_usage_of_the_command_is_told(tmp_path, monkeypatch, capsys, arguments, message):

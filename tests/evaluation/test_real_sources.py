@@ -37,6 +37,8 @@ class Sample:
     root: np.ndarray | None = None
     joints: np.ndarray | None = None
     vertices: np.ndarray | None = None
+    joints_2d: np.ndarray | None = None
+    joint_confidence: np.ndarray | None = None
     broken: bool = False
 
     def load_image(self):

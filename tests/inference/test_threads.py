@@ -44,13 +44,13 @@ def test_every_part_of_a_reconstruction_runs_on_one_thread(monkeypatch):
 
         monkeypatch.setattr(reconstructor, name, watched)
 
-    watch("fit")
+    watch("fuse")
     watch("assemble")
     reconstruct = Reconstructor(detector="none", device="cpu", checkpoint=network.trained())
     (hand,) = reconstruct(IMAGE, intrinsics=INTRINSICS, detections=[detection])
     assert network.threads
     assert set(network.threads) == {1}
-    assert set(parts) == {("fit", 1), ("assemble", 1)}
+    assert set(parts) == {("fuse", 1), ("assemble", 1)}
     assert torch.get_num_threads() == 2, "the user's number again afterwards"
     hand.sample(2)
     assert torch.get_num_threads() == 2

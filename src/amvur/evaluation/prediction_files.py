@@ -141,6 +141,7 @@ def _check(arrays: Mapping[str, np.ndarray], count: int) -> None:
     wanted: dict[str, tuple[int, ...]] = {**dict.fromkeys(_NAMES, (21, 3)), **dict.fromkeys(_SCALARS, ())}
     wanted |= {"vertices": (vertices, 3), "true_vertices": (truth, 3)}
     wanted |= {"vertices_std": (vertices,), "R_view_camera": (3, 3)}
+    wanted |= {"joints_2d": (21, 2), "true_joints_2d": (21, 2), "joints_2d_std": (21,)}
     for name, array in arrays.items():
         dtype = np.bool_ if name in ("placed", "is_left") else np.float32
         if array.shape != (count, *wanted[name]) or array.dtype != dtype:
