@@ -493,7 +493,7 @@ def test_numbers_of_many_digits_are_numbers():
     assert loads(pickle.dumps(2**500), "x") == 2**500
 
 
-LONG = b"X" + struct.pack("<I", 2 * 10**6) + b"y" * (2 * 10**6) + b"\x94"  # memo 0
+LONG = b"X" + struct.pack("<I", 2 * 10**6) + b"y\0\0\0" * 500_000 + b"\x94"  # memo 0
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ def run_train(options: Train) -> int:
         say(f"stopped; {held}. {_GO_ON}")
         return 130
     for text in result.skipped_samples:
-        say(text)
+        for line in text.splitlines():
+            say(line)
     if result.interrupted:
         say(f"stopped and saved after step {result.step}. {_GO_ON}")
         return 130
