@@ -15,7 +15,6 @@ from amvur.geometry.cameras import (
     mirror_intrinsics,
     project,
     project_weak_perspective,
-    project_with_jacobian,
     rotation_to_ray,
     view_rotation,
 )
@@ -174,17 +173,3 @@ def test_fitted_weak_camera_where_it_is_not_determined():
     np.testing.assert_allclose(shift, 7)
     scale, _ = fit_weak_perspective(points, pixels, torch.zeros(21))
     assert torch.isfinite(scale)
-
-
-def test_the_projections_derivative_is_the_finite_difference():
-    rng, h = np.random.default_rng(0), 1e-6
-    points = torch.as_tensor(rng.normal(size=(2, 5, 3)) * 0.1 + [0, 0, 0.5])
-    k = torch.tensor([[800.0, 3, 320], [0, 780, 240], [0, 0, 1]]).double().expand(2, 3, 3)
-    pixels, jacobian = project_with_jacobian(points, k)
-    np.testing.assert_allclose(pixels, project(points, k), rtol=1e-12)
-    for axis, step in enumerate(h * torch.eye(3).double()):
-        numeric = (project(points + step, k) - project(points - step, k)) / (2 * h)
-        np.testing.assert_allclose(jacobian[..., axis], numeric, rtol=1e-5, atol=1e-4)
-    behind, by_point = project_with_jacobian(-points, k)
-    assert torch.isfinite(behind).all()
-    assert torch.isfinite(by_point).all()

@@ -8,8 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_NEAR_M = 1e-3
-
 
 def project(
     points: Float[Tensor, "*batch N 3"], intrinsics: Float[Tensor, "*#batch 3 3"]
@@ -17,20 +15,6 @@ def project(
     """Project points (metres, camera frame) with a pinhole camera to pixels."""
     homogeneous = points @ intrinsics.transpose(-1, -2)
     return homogeneous[..., :2] / homogeneous[..., 2:]
-
-
-def project_with_jacobian(
-    points: Float[Tensor, "B N 3"], intrinsics: Float[Tensor, "B 3 3"]
-) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N 2 3"]]:
-    """Return pixels as `project` does, and their derivative by the points (px/m).
-
-    Points nearer than 1 mm, or behind the camera, are taken to be at 1 mm, so that all stays finite.
-    """
-    z = points[..., 2:].clamp_min(_NEAR_M)
-    ratio, affine = points[..., :2] / z, intrinsics[:, None, :2, :2]
-    pixels = (affine @ ratio[..., None])[..., 0] + intrinsics[:, None, :2, 2]
-    across = affine / z[..., None]
-    return pixels, torch.cat([across, -(across @ ratio[..., None])], -1)
 
 
 def project_weak_perspective(

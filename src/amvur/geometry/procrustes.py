@@ -53,25 +53,6 @@ def official_align(
     return aligned
 
 
-def align_weighted(
-    source: Float[Tensor, "*batch N 3"],
-    target: Float[Tensor, "*batch N 3"],
-    weight: Float[Tensor, "*batch N 1"],
-) -> Float[Tensor, "*batch N 3"]:
-    """Move `source` onto `target` by the proper similarity of least weighted squared distance.
-
-    Weights may all be zero: the result is then finite and means nothing.
-    """
-    total = weight.sum(-2, keepdim=True).clamp_min(1e-12)
-    source_mean = (weight * source).sum(-2, keepdim=True) / total
-    target_mean = (weight * target).sum(-2, keepdim=True) / total
-    a, b = source - source_mean, target - target_mean
-    turn, stretch = _orthogonal((weight * a).transpose(-1, -2) @ b)
-    scale = stretch / (weight * a.square()).sum((-1, -2)).clamp_min(1e-12)
-    aligned: Tensor = scale[..., None, None] * (a @ turn) + target_mean
-    return aligned
-
-
 def _orthogonal(
     covariance: Float[Tensor, "*batch 3 3"], allow_reflection: bool = False
 ) -> tuple[Float[Tensor, "*batch 3 3"], Float[Tensor, "*batch"]]:
