@@ -117,7 +117,7 @@ def _segmentation(path):
 
 
 def _read_segmentation(path):
-    from amvur.inference.segmentation import load_segmentation
+    from amvur.inference.silhouette.segmentation import load_segmentation
 
     class Trunk:
         level_widths = (4, 4, 4, 4)
