@@ -107,7 +107,9 @@ class RealSource:
 
     def identity(self) -> dict[str, Any]:
         """Return all that the samples depend on."""
-        return self._dataset.identity()
+        convention = getattr(self._dataset, "convention", None)  # of photographs: where joints were put
+        told = {} if convention is None else {"convention": convention}
+        return {**self._dataset.identity(), **told}
 
     def pictures(
         self, start: int, stop: int, size_px: int, crop_scale: float = CROP_SCALE

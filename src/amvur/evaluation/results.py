@@ -69,11 +69,13 @@ def _joints(
 def _joints_2d(flat: Float[np.ndarray, "3 S 21"], seed: int) -> dict[str, Any]:
     """Describe errors in the picture (px of the photograph, % of the hand's size) and stated deviations.
 
+    Means are over hands, all else over joints; figures by size leave out hands of unknown size.
     Coverage is that of discs whose radius follows from the chi distribution of two degrees of freedom.
     """
     error, std, size = flat
     labelled = np.isfinite(error)
-    share = error / size
+    share = (error / size)[np.isfinite(size[:, 0])]
+    sized = share[np.isfinite(share)]
     mean = bootstrap_mean(np.nanmean(error, axis=-1), np.random.default_rng(seed))
     within = {
         _coverage(level): float((error <= chi.ppf(level, 2) * std)[labelled].mean()) for level in LEVELS
@@ -84,9 +86,10 @@ def _joints_2d(flat: Float[np.ndarray, "3 S 21"], seed: int) -> dict[str, Any]:
         "mean_px": mean.mean,
         "mean_px_interval_95": [mean.low, mean.high],
         "median_px": float(np.nanmedian(error)),
-        "mean_percent_of_size": 100 * float(np.nanmean(share)),
-        "pck_5_percent": float((share[labelled] <= 0.05).mean()),
-        "pck_10_percent": float((share[labelled] <= 0.10).mean()),
+        "sized": len(share),
+        "mean_percent_of_size": 100 * float(np.nanmean(share, axis=-1).mean()) if len(share) else None,
+        "pck_5_percent": float((sized <= 0.05).mean()) if len(share) else None,
+        "pck_10_percent": float((sized <= 0.10).mean()) if len(share) else None,
         **within,
         "rank_correlation": _or_none(rank_correlation(error[labelled], std[labelled])),
     }

@@ -35,6 +35,7 @@ STATED: tuple[str, ...] = ("root_relative", "procrustes_strict")
 LEVELS: tuple[float, ...] = (0.5, 0.9)
 """Stated levels of intervals whose coverage is counted."""
 
+_LEAST_SIZE_PX = 1.0
 _RADII = chi.ppf(LEVELS, 3)
 _SAME_M = 1e-6
 
@@ -75,7 +76,7 @@ class Errors:
     """Per sample: is left, occlusion, skin tone."""
     flat: list[np.ndarray] = field(default_factory=list)
     """Per sample with 2D labels alone, (S,21) each: error (NaN without a label), stated standard deviation
-    (px of the photograph), and the labelled hand's size."""
+    (px of the photograph), and the labelled hand's size (NaN where it is not known)."""
 
 
 def gather_errors(parts: Iterable[tuple[list[str], Estimates]]) -> Errors:
@@ -92,13 +93,17 @@ def gather_errors(parts: Iterable[tuple[list[str], Estimates]]) -> Errors:
 
 
 def _add_flat(errors: Errors, estimates: Estimates) -> None:
-    """Add the samples with 2D labels of one part; a hand's size is the longer side of its labelled joints."""
+    """Add the samples with 2D labels of one part.
+
+    A hand's size is the longer side of the box of its labelled joints; if these coincide it is not known.
+    """
     labels = estimates.true_joints_2d.astype(np.float64)
     known = np.isfinite(labels).all(-1).any(-1)
     if known.any():
         labels = labels[known]
         error = np.linalg.norm(estimates.joints_2d[known] - labels, axis=-1)
         size = (np.nanmax(labels, axis=1) - np.nanmin(labels, axis=1)).max(-1, keepdims=True)
+        size = np.where(size < _LEAST_SIZE_PX, np.nan, size)
         std = estimates.joints_2d_std[known].astype(np.float64)
         errors.flat.append(np.stack([error, std, np.broadcast_to(size, error.shape)]))
 

@@ -40,10 +40,15 @@ def table_of(results: Mapping[str, Any]) -> str:
 def _flat(described: Mapping[str, Any]) -> str:
     """Return the line on errors in the picture."""
     low, high = described["mean_px_interval_95"]
+    by_size = "labels that coincide tell no size"
+    if described["sized"]:
+        by_size = (
+            f"{described['mean_percent_of_size']:.1f} % of the hand's size; within 5 % "
+            f"{described['pck_5_percent']:.1%}, within 10 % {described['pck_10_percent']:.1%}"
+        )
     return (
         f"2D joints of {described['count']} hands: {described['mean_px']:.2f} px off on average "
-        f"({low:.2f}-{high:.2f}), {described['mean_percent_of_size']:.1f} % of the hand's size; within 5 % "
-        f"{described['pck_5_percent']:.1%}, within 10 % {described['pck_10_percent']:.1%}; stated 50 % and "
+        f"({low:.2f}-{high:.2f}), {by_size}; stated 50 % and "
         f"90 % discs hold {described['coverage_50']:.1%} and {described['coverage_90']:.1%}"
     )
 
