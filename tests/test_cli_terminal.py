@@ -30,6 +30,12 @@ def test_a_program_without_streams_works(tmp_path):
     assert done.returncode == 1
 
 
+def test_a_reader_that_has_gone_is_no_error():
+    command = f"{sys.executable} -c 'from amvur.cli import main; main([\"info\"])' | true"
+    done = subprocess.run(command, shell=True, capture_output=True, check=False)
+    assert done.stderr == b""
+
+
 def test_control_characters_of_names_do_not_reach_the_terminal(tmp_path, capsys):
     name = tmp_path / "a\x1b[31m\nb\x07\u202e.jpg"
     with pytest.raises(SystemExit):

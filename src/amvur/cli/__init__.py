@@ -9,6 +9,7 @@ hand model, detector or device, an output folder that cannot be written to), 130
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -53,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata, which are not used
     try:
         status = run(command)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
     except AmvurError as error:
         say(str(error))
         status = 2
