@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -93,7 +93,7 @@ class Reconstructor:
     @overload
     def __call__(
         self,
-        image: list[RgbImage],
+        image: list[Any],
         *,
         intrinsics: Float[np.ndarray, "3 3"] | None = None,
         fov_deg: float | None = None,
@@ -102,7 +102,7 @@ class Reconstructor:
 
     def __call__(
         self,
-        image: RgbImage | list[RgbImage],
+        image: RgbImage | list[Any],
         *,
         intrinsics: Float[np.ndarray, "3 3"] | None = None,
         fov_deg: float | None = None,
