@@ -368,7 +368,7 @@ def _log(path):
 def _read_log(path):
     from amvur.training.logs import RunLog
 
-    RunLog(path, 1)
+    RunLog(path, 1).close()
 
 
 def _task(path):

@@ -33,6 +33,12 @@ def test_a_single_mesh_is_enough(result):
     assert list(load_scene(result.with_name("wave_1.glb")).glb) == ["wave_1.glb"]
 
 
+def test_a_report_with_a_lost_mesh_is_named_with_it(result):
+    result.with_name("wave_1.glb").unlink()
+    with pytest.raises(InputError, match=rf"wave_1\.glb.*{result.name} names it"):
+        load_scene(result)
+
+
 @pytest.mark.parametrize("name", ["missing.glb", "missing.json", "photo.jpg", "damaged.json"])
 def test_other_files_are_refused_with_the_path(tmp_path, name):
     (tmp_path / "damaged.json").write_text('{"hands": [{}]}')

@@ -42,9 +42,9 @@ class RunLog:
         """
         self.path = folder / "log.csv"
         self._columns: list[str] = []
-        self._board = _make_board(folder, resumed_step)
         if self.path.exists():
             self._keep_until(resumed_step)
+        self._board = _make_board(folder, resumed_step)  # last: it starts a thread
 
     def write(self, row: Mapping[str, float | int]) -> None:
         """Append a row; its names beyond `COLUMNS` become columns when the table is begun."""

@@ -45,7 +45,7 @@ def load_scene(path: Path) -> SceneContent:
     std = np.array([hand["joints_std_mm"] for hand in hands], dtype=np.float64).reshape(-1, 21) / 1000
     # names only: a report from elsewhere must not reach out of its folder
     names = [Path(mesh).name for mesh in meshes if mesh.endswith(".glb")]
-    files = {name: _read(path.parent / name) for name in names}
+    files = {name: _read(path.parent / name, f"{path} names it: put it beside the report.") for name in names}
     return SceneContent(files, joints * [1, -1, -1], std)
 
 
@@ -105,7 +105,7 @@ def _center(content: SceneContent) -> Float[np.ndarray, "3"]:
     return center
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, remedy: str = "Check the path.") -> bytes:
     """Return a GLB file's bytes, which the browser reads; raises `InputError`."""
-    with reading(path, "a GLB file", "Check the path."):
+    with reading(path, "a GLB file", remedy):
         return read_bytes(path, GLB_BYTES)
