@@ -83,3 +83,65 @@ def test_marks_are_known_and_other_files_are_not(tmp_path):
         with pytest.raises(OutputError, match=name):
             check_replaceable([tmp_path / name])
     check_replaceable([tmp_path / "new.glb"])
+
+
+def test_what_export_wrote_stays_after_another_run(folder):
+    assert run(folder, count=2) == 0
+    write_obj(folder / "a_0.obj", [make_hand()])  # as `amvur export` does
+    assert run(folder, count=2) == 0
+    assert (folder / "a_0.obj").exists()
+
+
+def test_a_result_saved_by_another_program_is_not_overwritten(folder, capsys):
+    """The report still names it, but the file is no longer what was written."""
+    assert run(folder, formats=("glb", "obj")) == 0
+    for name, mine in (("a_0.obj", b"# Blender\n"), ("a_overlay.png", b"\x89PNG mine")):
+        before = (folder / name).read_bytes()
+        (folder / name).write_bytes(mine)
+        assert run(folder, formats=("glb", "obj")) == 1
+        assert (folder / name).read_bytes() == mine
+        assert f"{name} exists" in capsys.readouterr().err
+        (folder / name).write_bytes(before)
+
+
+def test_a_link_is_not_overwritten(folder, tmp_path):
+    assert run(folder) == 0
+    kept = folder / "kept.glb"
+    (folder / "a_0.glb").rename(kept)
+    (folder / "a_0.glb").symlink_to(kept)
+    assert run(folder) == 1
+    assert (folder / "a_0.glb").is_symlink()
+
+
+def test_results_of_the_first_versions_are_replaced(folder):
+    """Their reports named meshes only, and their overlays bore no mark."""
+    assert run(folder, count=2) == 0
+    content = json.loads((folder / "a.json").read_text())
+    del content["files"]
+    (folder / "a.json").write_text(json.dumps(content))
+    Image.open(folder / "a_overlay.png").convert("RGB").save(folder / "a_overlay.png")
+    assert not is_ours(folder / "a_overlay.png")
+    assert run(folder, count=1) == 0
+    assert is_ours(folder / "a_overlay.png")
+    assert not (folder / "a_1.glb").exists()
+
+
+def test_a_report_from_elsewhere_reaches_for_no_other_photographs_files(folder):
+    assert run(folder) == 0
+    others = [folder / "b_0.glb", folder / "a.glb"]
+    for other in others:
+        write_glb(other, [make_hand()])
+    content = json.loads((folder / "a.json").read_text())
+    content["files"] += ["b_0.glb", "a.glb", "../a_9.glb", ""]
+    (folder / "a.json").write_text(json.dumps(content))
+    assert run(folder) == 0
+    assert all(other.exists() for other in others)
+
+
+def test_files_of_the_users_are_told_before_the_engine_is_loaded(folder, monkeypatch):
+    def load(options):
+        raise AssertionError("loaded in vain")
+
+    monkeypatch.setattr("amvur.cli.reconstruct._make_engine", load)
+    (folder / "a_0.glb").write_bytes(b"mine")
+    assert run_reconstruct(Reconstruct(paths=(folder / "a.jpg",), output=folder)) == 1

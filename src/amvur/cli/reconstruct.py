@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,20 +30,13 @@ from amvur.export import (
     scene_mesh,
     write_files,
 )
-from amvur.export.ownership import OVERLAY_MARK, check_replaceable, remove_stale
+from amvur.export.ownership import Earlier, check_replaceable, earlier_results, overlay_mark, remove_stale
 from amvur.structures import HandReconstruction, RgbImage
-
-if TYPE_CHECKING:
-    from PIL.PngImagePlugin import PngInfo
 
 NO_HAND = (
     "No hand was found. If there is one, say where: --box X0 Y0 X1 Y1 (pixels), "
     "or take a picture with the whole hand in it."
 )
-
-
-_LONGEST_STEM = 255 - len("_overlay.png")
-"""Bytes: file systems take names of 255."""
 
 
 class Engine(Protocol):
@@ -91,10 +84,7 @@ def run_reconstruct(options: Reconstruct, reconstructor: Engine | None = None) -
         stems, notes = output_stems(paths)
         for note in notes:
             say(note)
-        for path in [path for path, stem in stems.items() if len(os.fsencode(stem)) > _LONGEST_STEM]:
-            tally.photographs += 1
-            _fail(path, f"{path}: its name is too long for those of results. Rename the photograph.", tally)
-            del stems[path]
+        _drop_unwritable(stems, options, tally)
         if not stems:
             tell(tally.summary(options.output))
             return 1
@@ -102,6 +92,28 @@ def run_reconstruct(options: Reconstruct, reconstructor: Engine | None = None) -
         _process_all(stems, options, engine, tally)
     tell(tally.summary(options.output))
     return 1 if tally.failed else 0
+
+
+def _drop_unwritable(stems: dict[Path, str], options: Reconstruct, tally: Tally) -> None:
+    """Tell and leave out photographs whose results cannot be put where they belong."""
+    for path, stem in list(stems.items()):
+        try:
+            _check_place(stem, options)
+        except OutputError as error:
+            tally.photographs += 1
+            _fail(path, str(error), tally)
+            del stems[path]
+
+
+def _check_place(stem: str, options: Reconstruct) -> Earlier:
+    """Return what an earlier run left of a photograph; raises `OutputError` for files of somebody else's.
+
+    Meshes beyond that of the first hand are only looked at once it is known how many there are.
+    """
+    earlier = earlier_results(options.output, stem)
+    first = [f"{stem}_overlay.png", *(f"{stem}_0.{kind}" for kind in options.format)]
+    check_replaceable([options.output / name for name in first], earlier.unmarked)
+    return earlier
 
 
 def _process_all(stems: dict[Path, str], options: Reconstruct, engine: Engine, tally: Tally) -> None:
@@ -129,23 +141,19 @@ def _process(path: Path, stem: str, options: Reconstruct, engine: Engine) -> int
     """Reconstruct one photograph, write its results and return the number of hands."""
     from amvur.image import load_image
 
-    previous = _previous_report(options.output / f"{stem}.json")
-    known = _results_of(options.output, stem, previous)
-    first = [f"{stem}_overlay.png", *(f"{stem}_0.{kind}" for kind in options.format)]
-    check_replaceable([options.output / name for name in first], known)
+    earlier = _check_place(stem, options)
     loaded = load_image(path)
     intrinsics = None if options.intrinsics is None else _matrix(options.intrinsics)
     boxes = None if options.box is None else np.array([options.box], dtype=np.float64)
     hands = engine(loaded.pixels, intrinsics=intrinsics, fov_deg=options.fov, boxes=boxes, side=options.side)
     warnings = [*loaded.warnings, *([] if hands else [NO_HAND])]
     contents = _results(path, stem, options, loaded.pixels, hands, warnings)
-    check_replaceable(contents, known)
+    check_replaceable(contents, earlier.unmarked)
     write_files(contents)
-    if previous is not None:
-        remove_stale(options.output, [file.name for file in known], contents)
-        old = str(previous["image"]["path"])
-        if Path(old).resolve() != path.resolve():
-            say(f"{path}: its results replace those of {old}, which had the same name.")
+    remove_stale(earlier.files, contents)
+    old = earlier.photograph
+    if old is not None and Path(old).resolve() != path.resolve():
+        say(f"{path}: its results replace those of {old}, which had the same name.")
     own = [f"hand {index}: {text}" for index, hand in enumerate(hands) for text in hand.warnings]
     for warning in [*warnings, *own]:
         say(_about(path, warning))
@@ -172,7 +180,7 @@ def _results(
         for kind in formats:
             contents[options.output / f"{stem}_{index}.{kind}"] = _mesh_bytes(hand, kind)
     png = io.BytesIO()
-    Image.fromarray(draw_overlay(image, hands)).save(png, "PNG", pnginfo=_overlay_mark())
+    Image.fromarray(draw_overlay(image, hands)).save(png, "PNG", pnginfo=overlay_mark())
     contents[options.output / f"{stem}_overlay.png"] = png.getvalue()
     if hands:
         camera = hands[0].camera
@@ -182,7 +190,8 @@ def _results(
         intrinsics = None if options.intrinsics is None else _matrix(options.intrinsics)
         camera = make_camera(width, height, intrinsics, options.fov)
     meshes = [f"{stem}_{index}.{formats[0]}" for index in range(len(hands))]
-    content = report(ImageRecord(str(path), width, height), camera, hands, meshes, warnings)
+    record, files = ImageRecord(str(path), width, height), [file.name for file in contents]
+    content = report(record, camera, hands, meshes, warnings, files)
     contents[options.output / f"{stem}.json"] = report_bytes(content)
     return contents
 
@@ -199,38 +208,6 @@ def _matrix(intrinsics: tuple[float, float, float, float]) -> NDArray[Any]:
     """Return FX FY CX CY as a 3×3 matrix."""
     fx, fy, cx, cy = intrinsics
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
-
-
-def _previous_report(path: Path) -> dict[str, Any] | None:
-    """Return the report of an earlier run; raises `OutputError` if the file is somebody else's."""
-    if not path.exists():
-        return None
-    try:
-        return read_report(path)
-    except InputError as error:
-        raise OutputError(
-            f"{path} exists and is no report of amvur, so it is not overwritten. "
-            "Move it away or choose another folder with --output."
-        ) from error
-
-
-def _results_of(folder: Path, stem: str, previous: dict[str, Any] | None) -> list[Path]:
-    """Return the files that an earlier report of a photograph says are its results, in any format."""
-    if previous is None:
-        return []
-    meshes = [Path(hand["mesh"]) for hand in previous["hands"] if hand["mesh"] is not None]
-    names = [f"{mesh.stem}.{kind}" for mesh in meshes for kind in ("glb", "obj", "ply")]
-    return [folder / name for name in (f"{stem}_overlay.png", *names)]
-
-
-def _overlay_mark() -> PngInfo:
-    """Return the text chunks by which an overlay is known as one."""
-    from PIL.PngImagePlugin import PngInfo
-
-    info = PngInfo()
-    for key, text in OVERLAY_MARK.items():
-        info.add_text(key, text)
-    return info
 
 
 def _find(paths: Iterable[Path], tally: Tally) -> Iterable[Path]:

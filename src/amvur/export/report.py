@@ -37,10 +37,12 @@ def report(
     hands: Sequence[HandReconstruction],
     meshes: Sequence[str | None],
     warnings: Sequence[str] = (),
+    files: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the report as plain values: 3D in metres in the camera's OpenCV frame, 2D in image pixels.
 
-    `meshes` names each hand's mesh file (or None). The hands' own warnings follow `warnings`.
+    `meshes` names each hand's mesh file (or None). The hands' own warnings follow `warnings`. `files` names
+    all that is written beside the report, which a later run may remove.
     """
     own = [f"hand {index}: {text}" for index, hand in enumerate(hands) for text in hand.warnings]
     return {
@@ -49,6 +51,7 @@ def report(
         "camera": {"intrinsics": _numbers(camera.intrinsics, 6), "source": camera.source},
         "hands": [_hand(hand, mesh) for hand, mesh in zip(hands, meshes, strict=True)],
         "warnings": [*warnings, *own],
+        "files": [*files],
     }
 
 
@@ -87,6 +90,9 @@ def _check(content: dict[str, Any]) -> None:
         raise ValueError("its image has no path")
     if not isinstance(hands, list) or not isinstance(warnings, list):
         raise ValueError("its hands or warnings are no list")
+    files = content.get("files", [])
+    if not isinstance(files, list) or not all(isinstance(name, str) and "\0" not in name for name in files):
+        raise ValueError("its files are no list of names")
     for number, hand in enumerate(hands):
         if not isinstance(hand, dict) or not isinstance(hand["mesh"], str | None):
             raise ValueError(f"its hand {number} is no object or has no mesh")
