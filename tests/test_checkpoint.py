@@ -190,3 +190,27 @@ def test_a_network_is_not_built_far_larger_than_its_weights(tmp_path, size):
         nn.Linear(1, size)
     with described(tmp_path / "w", "thing", "Do this.", state):
         network()
+
+
+def test_what_is_no_checkpoint_is_not_replaced(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "config.json").write_text('{"of": "another program"}')
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.safetensors").write_text("mine")
+    for name in ("photos", "file", "weights"):
+        with pytest.raises(OutputError, match=rf"{name}.* is no checkpoint of amvur"):
+            save_checkpoint(tmp_path / name, {}, {"a": torch.zeros(2)}, hand_model="open")
+    assert (tmp_path / "photos" / "config.json").read_text() == '{"of": "another program"}'
+    assert (tmp_path / "weights" / "model.safetensors").read_text() == "mine"
+
+
+def test_other_files_beside_a_checkpoint_stay(tmp_path):
+    folder = tmp_path / "last"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    for value in (1.0, 2.0):
+        save_checkpoint(folder, {}, {"a": torch.full((2,), value)}, hand_model="open")
+        assert (folder / "notes.txt").read_text() == "mine"
+        assert load_checkpoint(folder).state["a"][0] == value
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last"]

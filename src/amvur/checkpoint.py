@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from amvur.errors import ModelFileError, OutputError
 from amvur.reading import brief, check_tensors, read_bytes, read_json, reading
+from amvur.whole_files import check_place
 
 SCHEMA = "amvur-checkpoint/1"
 CONFIG = "config.json"
@@ -61,11 +62,14 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint folder under a temporary name and rename it; one that is there is replaced.
 
+    Other files in it stay; see `check_replaceable`.
+
     `state` is a network's `state_dict()`. With "float16" only matrices are halved: vectors (norms, biases,
     running variances) and what would overflow stay float32. `shard_bytes` cuts the weights into files of at
     most that size. Raises `OutputError` where the folder cannot be written.
     """
     folder = Path(folder)
+    check_replaceable(folder)
     staged = folder.with_name(f".{folder.name}.{uuid4().hex[:12]}.tmp")
     try:
         staged.mkdir(parents=True)
@@ -87,6 +91,23 @@ def save_checkpoint(
         ) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise `OutputError` if a place holds files of a checkpoint's names that are not a checkpoint's."""
+    check_place(folder)
+    names = [folder / CONFIG, *folder.glob("model*.safetensors")] if os.path.isdir(folder) else [folder]
+    found = next(filter(os.path.lexists, names), None)
+    if found is not None and not _own_files(folder):
+        raise OutputError(f"{found} is no checkpoint of amvur, so it is not overwritten. Move it away.")
+
+
+def _own_files(folder: Path) -> set[str]:
+    """Return the names of the files of the checkpoint in a folder, none where there is no checkpoint."""
+    try:
+        return {CONFIG, *read_config(folder)["weights"]["files"]}
+    except ModelFileError:
+        return set()
 
 
 def load_checkpoint(folder: Path | str) -> Checkpoint:
@@ -247,8 +268,12 @@ def _exchange(staged: Path, folder: Path) -> None:
     """Put a finished folder in its place; whenever this is interrupted, a whole one can be loaded."""
     previous = _previous(folder)
     if folder.exists():
+        own = _own_files(folder)
         shutil.rmtree(previous, ignore_errors=True)
         os.rename(folder, previous)
+        for path in previous.iterdir():
+            if path.name not in own and not (staged / path.name).exists():  # the user's, such as notes
+                os.rename(path, staged / path.name)
     os.rename(staged, folder)
     shutil.rmtree(previous, ignore_errors=True)
 

@@ -16,7 +16,7 @@ from amvur.errors import ModelFileError, OutputError
 from amvur.training.logs import RunLog
 from amvur.training.optimization import AveragedNetwork
 from amvur.training.pool import PoolConfig, SamplePool
-from amvur.training.run_state import Progress, load_state, save_state
+from amvur.training.run_state import Progress, check_folder, load_state, save_state
 
 CONFIG = {"kind": "tiny"}
 
@@ -120,3 +120,22 @@ def test_a_log_that_is_no_table_is_told(tmp_path):
         stream.truncate(2**33)
     with refused(OutputError, r"log\.csv", megabytes=10):
         RunLog(tmp_path, 5)
+
+
+@pytest.mark.parametrize(
+    "name", ["state.pt", "log.csv", "last", "last/config.json", "last/model.safetensors"]
+)
+def test_a_run_does_not_begin_where_files_of_the_users_have_its_names(tmp_path, name):
+    mine = tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("epoch,loss\n1,0.5\n")
+    with pytest.raises(OutputError):
+        check_folder(tmp_path, resume=False)
+    assert mine.read_text() == "epoch,loss\n1,0.5\n"
+
+
+def test_a_log_of_another_program_stays(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n")
+    with pytest.raises(OutputError, match="no log of amvur"):
+        RunLog(tmp_path)
+    assert (tmp_path / "log.csv").read_text() == "epoch,loss\n1,0.5\n"

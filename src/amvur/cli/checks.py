@@ -42,7 +42,7 @@ def check_options(options: Reconstruct) -> None:
 
 def check_output(folder: Path) -> None:
     """Make the folder and try to write into it; raises `OutputError` if that fails."""
-    from amvur.export.files import explain
+    from amvur.whole_files import explain
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

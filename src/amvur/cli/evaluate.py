@@ -46,7 +46,7 @@ def _run_files(options: Evaluate) -> int:
     scores = evaluate_hands(*hands, options.protocol)
     text = json.dumps(scores, indent=1, allow_nan=False)
     if options.output is not None:
-        from amvur.export.files import write_file
+        from amvur.whole_files import write_file
 
         write_file(options.output, f"{text}\n".encode())
     print(text)
@@ -88,7 +88,7 @@ def _score(folder: PredictionFolder, path: Path) -> dict[str, Any]:
     """Score exported predictions and write the results."""
     from amvur.evaluation.results import results_of
     from amvur.evaluation.scoring import gather_errors
-    from amvur.export.files import write_file
+    from amvur.whole_files import write_file
 
     results = results_of(gather_errors(folder.read()), folder.configuration)
     write_file(path, f"{json.dumps(results, indent=1, allow_nan=False)}\n".encode())

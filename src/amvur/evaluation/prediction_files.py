@@ -18,8 +18,8 @@ from safetensors.numpy import save_file
 
 from amvur.errors import InputError, OutputError
 from amvur.evaluation.estimates import Estimates
-from amvur.evaluation.whole_files import remove_leftovers, whole_file
 from amvur.reading import check_tensors, parse_json, read_json, read_tensors, reading
+from amvur.whole_files import remove_leftovers, whole_file
 
 SCHEMA = "amvur-predictions/2"
 RECORD = "record.json"

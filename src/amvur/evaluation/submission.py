@@ -17,8 +17,8 @@ from amvur.errors import InputError
 from amvur.evaluation.files import VERTICES
 from amvur.evaluation.pictures import PictureSource
 from amvur.evaluation.prediction_files import PredictionFolder
-from amvur.evaluation.whole_files import whole_file
 from amvur.reading import read_bytes, reading
+from amvur.whole_files import whole_file
 
 FREIHAND_COUNT = 3960
 HO3D_V2_COUNT = 11524

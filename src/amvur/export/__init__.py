@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from amvur.export.files import write_file, write_files
 from amvur.export.gltf import glb_bytes
 from amvur.export.gltf_reader import read_glb
 from amvur.export.mesh import SceneMesh, merge_meshes, scene_mesh
 from amvur.export.polygons import obj_bytes, ply_bytes
 from amvur.export.report import ImageRecord, read_report, report, report_bytes
 from amvur.structures import Camera, HandReconstruction
+from amvur.whole_files import write_file, write_files
 
 __all__ = [
     "ImageRecord",

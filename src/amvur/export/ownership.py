@@ -7,6 +7,7 @@ that was put in a result's place, or saved by another program, bears none.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,10 @@ from pathlib import Path
 from PIL.PngImagePlugin import PngInfo
 
 from amvur.errors import InputError, OutputError
-from amvur.export.files import explain
 from amvur.export.gltf import GENERATOR
 from amvur.export.report import read_report
 from amvur.reading import open_regular
+from amvur.whole_files import check_place
 
 _HEAD_BYTES = 4096
 _MARKS = {
@@ -76,13 +77,8 @@ def check_replaceable(paths: Iterable[Path], known: Iterable[Path] = ()) -> None
     """
     known = set(known)
     for path in paths:
-        try:
-            path.lstat()
-        except FileNotFoundError:
-            continue
-        except OSError as error:  # such as a name that is too long for the disk
-            raise OutputError(explain(path, error)) from error
-        if path not in known and not is_ours(path):
+        check_place(path)
+        if os.path.lexists(path) and path not in known and not is_ours(path):
             raise OutputError(
                 f"{path} exists and was not written by amvur, so it is not overwritten. Move it away or "
                 "choose another folder with --output."
@@ -92,12 +88,9 @@ def check_replaceable(paths: Iterable[Path], known: Iterable[Path] = ()) -> None
 def earlier_results(folder: Path, stem: str) -> Earlier:
     """Return what an earlier report says; raises `OutputError` if the file is somebody else's."""
     path = folder / f"{stem}.json"
-    try:
-        path.lstat()
-    except FileNotFoundError:
+    check_place(path)
+    if not os.path.lexists(path):
         return Earlier()
-    except OSError as error:  # such as a name that is too long for the disk
-        raise OutputError(explain(path, error)) from error
     if not is_ours(path):
         raise OutputError(
             f"{path} exists and is no report of amvur, so it is not overwritten. "

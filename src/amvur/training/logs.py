@@ -15,7 +15,9 @@ from tqdm import tqdm
 from amvur.errors import OutputError
 from amvur.reading import read_bytes, reading
 from amvur.training.preparation import Preparation
+from amvur.whole_files import whole_file
 
+LOG = "log.csv"
 LOG_BYTES = 2**25
 COLUMNS = (
     "step",
@@ -40,7 +42,7 @@ class RunLog:
         A table has at most `LOG_BYTES` and takes up to 40 times its size. Raises `OutputError` where it
         cannot be read or written.
         """
-        self.path = folder / "log.csv"
+        self.path = folder / LOG
         self._columns: list[str] = []
         if self.path.exists():
             self._keep_until(resumed_step)
@@ -75,12 +77,8 @@ class RunLog:
 
     def _keep_until(self, step: int) -> None:
         """Drop rows after `step`, and half a row that a killed run left."""
-        with reading(self.path, "the log of a run", "Move it away or choose another folder.", OutputError):
-            text = read_bytes(self.path, LOG_BYTES).decode(errors="replace")
-            # a line at a time: a quote that is not closed would run through all others
-            rows = [row for line in text.splitlines() for row in csv.reader([line])]
-        if not rows or rows[0][:1] != ["step"]:
-            self.path.unlink()
+        rows = read_log(self.path)
+        if not rows:
             return
         self._columns = rows[0]
         kept = [
@@ -88,10 +86,24 @@ class RunLog:
             for row in rows[1:]
             if len(row) == len(rows[0]) and row[0].isdecimal() and len(row[0]) < 16 and int(row[0]) <= step
         ]
-        staged = self.path.with_name(".log.csv.tmp")
-        with staged.open("w", newline="") as stream:
+        with whole_file(self.path) as staged, staged.open("w", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([self._columns, *kept])
-        os.replace(staged, self.path)
+
+
+def read_log(path: Path) -> list[list[str]]:
+    """Return the rows of a table, none where there is none; raises `OutputError` for any other file."""
+    if not os.path.lexists(path):
+        return []
+    with reading(path, "the log of a run", "Move it away or choose another folder.", OutputError):
+        text = read_bytes(path, LOG_BYTES).decode(errors="replace")
+        # a line at a time: a quote that is not closed would run through all others
+        rows = [row for line in text.splitlines() for row in csv.reader([line])]
+    if rows and rows[0][:2] != list(COLUMNS[:2]):
+        raise OutputError(
+            f"{path} exists and is no log of amvur, so it is not overwritten. Move it away or choose another "
+            "folder."
+        )
+    return rows
 
 
 class Window:

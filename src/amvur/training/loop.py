@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from amvur.errors import InputError, OutputError
+from amvur.errors import InputError
 from amvur.threads import threads_for
 from amvur.training.augment import as_pixels
 from amvur.training.batches import augmented, make_pool
@@ -27,7 +27,7 @@ from amvur.training.preparation import NO_FURTHER_STEP, TimeIsUp, TrainingError
 from amvur.training.randomness import make_generator, mixed_seed
 from amvur.training.run_clock import RunClock
 from amvur.training.run_options import Parts, Result, RunOptions, check_batch, leave_fabric, make_fabric
-from amvur.training.run_state import POOL, STATE, Progress, load_state, save_last, save_state
+from amvur.training.run_state import POOL, STATE, Progress, check_folder, load_state, save_last, save_state
 from amvur.training.sources import SkippedSamples, Source
 from amvur.training.stopping import StopRequest, start_fork_server
 from amvur.training.targets import targets_of
@@ -54,8 +54,7 @@ def train(
     run = run or RunOptions()
     if held_out is not None and source.identity() == held_out.identity():
         raise InputError("The held-out pictures are those of training. Give them another seed.")
-    if (output / STATE).exists() and not run.resume:
-        raise OutputError(f"{output} holds a run already. Add --resume to go on, or choose another folder.")
+    check_folder(output, run.resume)
     trainer = Trainer(parts, config, output, run)
     try:
         trainer.begin(source, held_out)

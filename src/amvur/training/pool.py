@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from uuid import uuid4
 
 import safetensors.torch
 import torch
@@ -26,6 +23,7 @@ from amvur.training.label_checks import check_labels, check_stored, stored_count
 from amvur.training.sources import Delivery, RightHands, SkippedSamples, Source, skipped_from_json
 from amvur.training.stopping import ctrl_c_later
 from amvur.training.targets import LabelledImages
+from amvur.whole_files import whole_file
 
 RANK_STRIDE = 2**24
 """Every process of a run with filling threads draws its own pictures: process r's begin at r times this."""
@@ -123,22 +121,17 @@ class SamplePool:
     def save(self, path: Path | str) -> None:
         """Write all pictures to one file, whole or not at all; raises `OutputError`."""
         path = Path(path)
-        staged = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
         with self._changed:
             if self._store is None:
                 return
             kept = {name: getattr(self._store, name)[: len(self)].cpu() for name in _NAMES}
             note = {"identity": self._identity(), "rendered": str(self._rendered)}
             note["skipped"] = self.skipped.to_json()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            safetensors.torch.save_file(kept, staged, note)
-            os.replace(staged, path)
-        except (OSError, SafetensorError) as error:
-            raise OutputError(f"Cannot write the pool {path}: {error}. Free some space.") from error
-        finally:
-            with contextlib.suppress(OSError):
-                staged.unlink(missing_ok=True)
+        with whole_file(path) as staged:
+            try:
+                safetensors.torch.save_file(kept, staged, note)
+            except SafetensorError as error:  # also where the disk is full
+                raise OutputError(f"Cannot write the pool {path}: {error}. Free some space.") from error
 
     def load(self, path: Path | str) -> bool:
         """Take the pictures of a file; False where there is none, or one of other pictures or damaged.

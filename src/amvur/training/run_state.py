@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from torch import Tensor, nn
 
-from amvur.checkpoint import load_weights, save_checkpoint
+from amvur.checkpoint import check_replaceable, load_weights, save_checkpoint
 from amvur.errors import InputError, ModelFileError, OutputError
 from amvur.hand.safe_pickle import TENSORS_ALLOWED, check_pickle
 from amvur.reading import LimitError, brief, open_regular, open_zip, read_member, reading
 from amvur.settings import from_json
+from amvur.training.logs import LOG, read_log
 from amvur.training.optimization import AveragedNetwork
+from amvur.whole_files import remove_leftovers, whole_file
 
 STATE, LAST, POOL, HELD_OUT = "state.pt", "last", "pool.safetensors", "held_out.safetensors"
 _SCHEMA = "amvur-training/1"
@@ -41,6 +41,14 @@ class Progress:
     measuring_s: float = 0.0
 
 
+def check_folder(folder: Path, resume: bool) -> None:
+    """Raise `OutputError` for a folder with a run not to be resumed, or other files of the names of one."""
+    if os.path.lexists(folder / STATE) and not resume:
+        raise OutputError(f"{folder} holds a run already. Add --resume to go on, or choose another folder.")
+    check_replaceable(folder / LAST)
+    read_log(folder / LOG)
+
+
 def save_state(
     folder: Path,
     network: nn.Module,
@@ -61,20 +69,8 @@ def save_state(
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
     }
-    staged = folder / f".{STATE}.{uuid4().hex[:12]}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with staged.open("xb") as stream:
-            torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(staged, folder / STATE)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"Cannot write {folder / STATE}: {reason}. Free some space.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            staged.unlink(missing_ok=True)
+    with whole_file(folder / STATE) as staged, staged.open("xb") as stream:
+        torch.save(content, stream)
 
 
 def load_state(
@@ -90,8 +86,7 @@ def load_state(
     """
     path = folder / STATE
     for name in (STATE, POOL, HELD_OUT):
-        for leftover in folder.glob(f".{name}.*.tmp"):
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(folder, name)
     with reading(path, "the state of a run", "Start anew in another folder.", ModelFileError):
         content = _read(path)
         found, schema = content["network"], content["schema"]

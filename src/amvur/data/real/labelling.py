@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
@@ -10,17 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
 from amvur.data.real.photographs import LABELS_BYTES, is_id
 from amvur.detect.base import Detector
-from amvur.errors import AmvurError, OutputError
+from amvur.errors import AmvurError
 from amvur.hand.joints import JOINT_NAMES, JOINT_PARENTS
 from amvur.image import load_image
 from amvur.reading import open_regular, parse_json, read_bytes, reading
 from amvur.structures import HandDetection
+from amvur.whole_files import remove_leftovers, write_file
 
 LOW_CONFIDENCE = 0.5
 SAVE_EVERY = 20
@@ -48,8 +47,7 @@ def label_photographs(
     file cannot be written and `InputError` where it holds something else.
     """
     before = _previous(output)
-    for leftover in output.parent.glob(f".{glob.escape(output.name)}.*.tmp"):  # of a killed run
-        leftover.unlink(missing_ok=True)
+    remove_leftovers(output.parent, output.name)
     tally, records = LabelTally(), {}
     unsaved = 0
     for path in paths:
@@ -163,14 +161,4 @@ def _write(output: Path, records: dict[str, Record], failed: Sequence[str]) -> N
         ],
         "unreadable": list(failed),
     }
-    staged = output.with_name(f".{output.name}.{uuid4().hex[:12]}.tmp")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        os.replace(staged, output)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write {output}: {error.strerror or error}. Choose another --output."
-        ) from error
-    finally:
-        staged.unlink(missing_ok=True)
+    write_file(output, (json.dumps(values, indent=1) + "\n").encode())

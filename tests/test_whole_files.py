@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from amvur.errors import InputError, OutputError
-from amvur.export import read_glb, write_file, write_files
+from amvur.export import read_glb
+from amvur.whole_files import remove_leftovers, whole_file, write_file, write_files
 
 
 def contents(folder):
@@ -70,3 +71,34 @@ def test_damaged_glb_is_refused_with_the_path(tmp_path, data):
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"bad\.glb"):
         read_glb(path)
+
+
+@pytest.mark.parametrize("path", ["", "/", "a\0b.json", "x" * 300])
+def test_what_can_be_no_file_is_told_by_every_writer(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="Cannot write"):
+        write_file(path, b"x")
+    with pytest.raises(OutputError, match="Cannot write"), whole_file(Path(path)) as place:
+        place.write_bytes(b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_longest_name_that_a_disk_takes_can_be_written(tmp_path):
+    path = tmp_path / ("x" * 250 + ".json")
+    write_file(path, b"1")
+    with whole_file(path) as place:
+        place.write_bytes(b"2")
+    assert contents(tmp_path) == {path.name: b"2"}
+
+
+def test_leftovers_of_a_file_are_removed_and_nothing_else(tmp_path):
+    with whole_file(tmp_path / "a.json") as place:
+        place.write_bytes(b"")
+    (tmp_path / "a.json").unlink()
+    mine = [".a.json.backup.tmp", ".amvur-notes.tmp", ".amvur-00000000-0123456789ab.tmp"]
+    for leftover in (place.name, *mine):
+        (tmp_path / leftover).touch()
+    remove_leftovers(tmp_path, "a.json")
+    assert sorted(contents(tmp_path)) == sorted(mine)
+    remove_leftovers(tmp_path)
+    assert sorted(contents(tmp_path)) == sorted(mine[:2])
