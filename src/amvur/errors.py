@@ -5,7 +5,11 @@ Every message says what was wanted, what was found (with the path where there is
 
 
 class AmvurError(Exception):
-    """Base of all errors that `amvur` raises on purpose."""
+    """Base of all errors that `amvur` raises on purpose; its arguments are the lines of its message."""
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return "\n".join(map(str, self.args))
 
 
 class ImageError(AmvurError):

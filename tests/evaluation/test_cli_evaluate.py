@@ -120,3 +120,31 @@ def test_a_submission_wants_mano_and_an_online_evaluation(checkpoint, shards, tm
     )
     assert "wants a data set with an online evaluation" in capsys.readouterr().err
     assert not (tmp_path / "predictions").exists()
+
+
+def test_files_of_the_users_are_not_overwritten(checkpoint, shards, tmp_path, capsys):
+    """Told before anything is loaded: neither checkpoint nor data are there."""
+    mine = b'{"of": "another program"}'
+    for name in ("results.json", "scores.json", "pred.zip"):
+        (tmp_path / name).write_bytes(mine)
+    network = ("--checkpoint", "none-there", "--data", "none-there")
+    files = ("--protocol", "freihand", "--predictions", "none-there", "--ground-truth", tmp_path)
+    for name, arguments in (
+        ("results.json", (*network, "--output", tmp_path)),
+        ("scores.json", (*files, "--output", tmp_path / "scores.json")),
+        ("pred.zip", (*network, "--output", tmp_path / "o", "--submission", tmp_path / "pred.zip")),
+    ):
+        assert amvur(*arguments) == 2
+        assert f"{name} exists and is not what this command writes" in capsys.readouterr().err
+        assert (tmp_path / name).read_bytes() == mine
+
+
+@pytest.mark.parametrize("option", ["--output", "--submission"])
+def test_a_name_that_is_too_long_is_told_before_the_work(tmp_path, option, capsys):
+    name = tmp_path / ("x" * 300)
+    if option == "--output":
+        files = ("--protocol", "freihand", "--predictions", "none-there", "--ground-truth", tmp_path)
+        assert amvur(*files, "--output", name) == 2
+    else:
+        assert amvur("--checkpoint", "c", "--data", "d", "--output", tmp_path, "--submission", name) == 2
+    assert "too long" in capsys.readouterr().err

@@ -10,8 +10,8 @@ hand model, detector or device, an output folder that cannot be written to), 130
 from __future__ import annotations
 
 import os
+import re
 import sys
-import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
@@ -19,8 +19,8 @@ from typing import Annotated
 import tyro
 
 from amvur.cli.options import Evaluate, Export, Info, Label, Reconstruct, Synthesize, Train, View
-from amvur.cli.terminal import prepare_streams, say
-from amvur.errors import AmvurError
+from amvur.cli.terminal import StreamError, escaped, prepare_streams, say, tell, told_warnings
+from amvur.errors import AmvurError, InputError
 
 Command = (
     Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
@@ -37,34 +37,44 @@ Command = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     prepare_streams()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "" in given:
-        say("an argument is empty (a variable that was not set?). Name the folder; this one is: .")
-        sys.exit(2)
-    if given == ["--version"]:
-        print(f"amvur {version('amvur')}")
-        sys.exit(0)
-    command: Command = tyro.cli(
-        Command,
-        prog="amvur",
-        description="A 3D hand with texture and calibrated uncertainty from one photograph.",
-        args=arguments,
-        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes),
-    )
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata, which are not used
     try:
-        status = run(command)
+        with told_warnings():
+            status = _main(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except AmvurError as error:
-        say(str(error))
+        say(*map(str, error.args))
         status = 2
+    except StreamError as error:
+        say(str(error))
+        status = 1
     except KeyboardInterrupt:
         say("stopped. Files that were being written are discarded.")
         status = 130
     sys.exit(status)
+
+
+def _main(given: list[str]) -> int:
+    """Read the arguments, carry out what they ask for and return the exit status."""
+    empty = [argument for argument in given if re.fullmatch(r"(--[\w-]+=)?", argument)]
+    if empty:
+        raise InputError(
+            f"An argument is empty ({empty[0]!r}: a variable that was not set?). This folder's name is ."
+        )
+    if given == ["--version"]:
+        tell(f"amvur {version('amvur')}")
+        return 0
+    with escaped(*given):
+        command: Command = tyro.cli(
+            Command,
+            prog="amvur",
+            description="A 3D hand with texture and calibrated uncertainty from one photograph.",
+            args=given,
+            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes),
+        )
+    return run(command)
 
 
 def run(command: Command) -> int:
@@ -76,7 +86,7 @@ def run(command: Command) -> int:
     if isinstance(command, View):
         from amvur.viewer.server import view
 
-        view(command.path, command.host, command.port)
+        view(command.path, command.host, command.port, tell)
         return 0
     if isinstance(command, Export):
         from amvur.cli.convert import run_export

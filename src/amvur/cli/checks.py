@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from amvur.cli.options import Reconstruct
 from amvur.errors import InputError, OutputError
+from amvur.reading import read_json
+from amvur.whole_files import check_place, explain
 
 
 def check_options(options: Reconstruct) -> None:
@@ -42,14 +46,37 @@ def check_options(options: Reconstruct) -> None:
 
 def check_output(folder: Path) -> None:
     """Make the folder and try to write into it; raises `OutputError` if that fails."""
-    from amvur.whole_files import explain
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise OutputError(f"{explain(folder, error)} Use --output DIR.") from error
+
+
+def check_output_file(path: Path, wanted: str, ours: Callable[[Path], bool] | None = None) -> None:
+    """Raise an error, before the work, if a file cannot be written or holds what is not this program's.
+
+    `wanted` begins the message about a folder; without `ours` whoever writes the file looks at what it holds.
+    """
+    if os.path.isdir(path):
+        raise InputError(f"{wanted}, found the folder {path}. Name a file in it.")
+    check_place(path)
+    check_output(path.parent)
+    if ours is not None and os.path.lexists(path) and (path.is_symlink() or not ours(path)):
+        raise OutputError(
+            f"{path} exists and is not what this command writes, so it is not overwritten. Move it away or "
+            "name another file."
+        )
+
+
+def holds_json(path: Path, **values: object) -> bool:
+    """Whether a file is a JSON object with these keys, and these values where they are not None."""
+    try:
+        content = read_json(path, "JSON", "")
+    except InputError:
+        return False
+    return all(key in content and value in (None, content[key]) for key, value in values.items())
 
 
 def _check_camera(options: Reconstruct, fov_range_deg: tuple[float, float]) -> None:
@@ -70,7 +97,7 @@ def _check_camera(options: Reconstruct, fov_range_deg: tuple[float, float]) -> N
 
 def _check_choice(option: str, value: str, words: tuple[str, ...], file: str) -> None:
     """Raise `InputError` unless `value` is one of the words or an existing path."""
-    if value not in words and not Path(value).exists():
+    if value not in words and not os.path.exists(value):  # also of names too long for one
         raise InputError(
             f"{option} wants {', '.join(words)} or the path of {file}, found {value!r}, "
             "which is neither. Check the spelling and the path."

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amvur.cli.checks import check_output
+from amvur.cli.checks import check_output, check_output_file, holds_json
 from amvur.cli.options import Evaluate
 from amvur.cli.terminal import say, tell
-from amvur.errors import InputError
+from amvur.errors import AmvurError, InputError
+from amvur.reading import open_regular, open_zip, reading
 
 if TYPE_CHECKING:
     from amvur.evaluation.export import Subject
@@ -49,7 +51,7 @@ def _run_files(options: Evaluate) -> int:
         from amvur.whole_files import write_file
 
         write_file(options.output, f"{text}\n".encode())
-    print(text)
+    tell(*text.splitlines())
     return 0
 
 
@@ -75,12 +77,11 @@ def _run_network(options: Evaluate) -> int:
         submit_predictions(options.submission, folder, source)
     results = _score(folder, output / RESULTS)
     if options.json:
-        print(json.dumps(results, indent=1, allow_nan=False))
+        tell(*json.dumps(results, indent=1, allow_nan=False).splitlines())
     else:
         from amvur.evaluation.table import table_of
 
-        print(table_of(results))
-        tell(f"results in {output / RESULTS}")
+        tell(*table_of(results).splitlines(), f"results in {output / RESULTS}")
     return 0
 
 
@@ -152,7 +153,7 @@ def _open_source(options: Evaluate) -> PictureSource:
     if options.data == SYNTH:
         return open_benchmark(options.cache, options.workers)
     path = Path(options.data)
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(
             f"--data wants {SYNTH} or the folder of a data set, found nothing at {path}. Check the path."
         )
@@ -194,13 +195,13 @@ def _check_files(options: Evaluate) -> tuple[Path, Path]:
         )
     assert options.predictions is not None
     assert options.ground_truth is not None
-    if not options.ground_truth.is_dir():
+    if not os.path.isdir(options.ground_truth):
         raise InputError(
             f"--ground-truth wants a folder with evaluation_xyz.json and evaluation_verts.json, found no "
             f"folder at {options.ground_truth}. Check the path."
         )
     if options.output is not None:
-        _check_file(options.output)
+        check_output_file(options.output, "--output wants a file for the scores", _is_scores)
     return options.predictions, options.ground_truth
 
 
@@ -227,17 +228,34 @@ def _check_network(options: Evaluate) -> Path:
     if options.submission is not None:
         if options.joints_only or options.limit is not None:
             raise InputError("--submission needs all samples with vertices: no --joints-only, no --limit.")
-        _check_file(options.submission, "--submission wants the name of a zip")
+        check_output_file(options.submission, "--submission wants the name of a zip", _is_submission)
     assert options.output is not None
     check_output(options.output)
+    check_output_file(
+        options.output / RESULTS, "--output wants a folder without one of the results' name", _is_results
+    )
     return options.output
 
 
-def _check_file(path: Path, wanted: str = "--output wants a file for the scores") -> None:
-    """Raise an error at once, not after the work, if a file cannot be written."""
-    if path.is_dir():
-        raise InputError(f"{wanted}, found the folder {path}. Name a file in it.")
-    check_output(path.parent)
+def _is_scores(path: Path) -> bool:
+    """Whether a file holds official scores."""
+    return holds_json(path, xyz_mean3d=None, mesh_mean3d=None)
+
+
+def _is_results(path: Path) -> bool:
+    """Whether a file holds results of a network."""
+    from amvur.evaluation.results import SCHEMA
+
+    return holds_json(path, schema=SCHEMA)
+
+
+def _is_submission(path: Path) -> bool:
+    """Whether a file is a zip with predictions and nothing else."""
+    try:
+        with reading(path, "a zip", ""), open_regular(path) as stream, open_zip(stream) as archive:
+            return archive.namelist() == ["pred.json"]
+    except AmvurError:
+        return False
 
 
 def _flags(names: list[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from amvur.cli.terminal import tell
+
 _PACKAGES = ("amvur", "torch", "numpy", "scipy", "numba", "onnxruntime", "pillow", "viser")
 _LICENCES = (
     "amvur: Apache-2.0",
@@ -26,10 +28,8 @@ def run_info() -> int:
     }
     width = max(map(len, lines))
     for key, text in lines.items():
-        print(f"{key:<{width}}  {text}")
-    print("licences")
-    for licence in _LICENCES:
-        print(f"  {licence}")
+        tell(f"{key:<{width}}  {text}")
+    tell("licences", *(f"  {licence}" for licence in _LICENCES))
     return 0
 
 

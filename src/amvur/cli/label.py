@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amvur.cli.checks import check_output
+import os
+
+from amvur.cli.checks import check_output_file
 from amvur.cli.options import Label
 from amvur.cli.terminal import say, tell
 from amvur.errors import InputError
@@ -19,19 +21,17 @@ def run_label(options: Label) -> int:
     from amvur.detect.base import make_detector
     from amvur.image import check_file, find_images
 
-    if options.folder.is_file():
+    if os.path.isfile(options.folder):
         check_file(options.folder)  # a clip is told what to do with it
-    if not options.folder.is_dir():
+    if not os.path.isdir(options.folder):
         raise InputError(
             f"amvur label wants a folder of photographs, found none at {options.folder}. Check the path."
         )
     if options.detector == "none":
         raise InputError("--detector none finds no joints. Leave it out or name a hand_landmarker.task file.")
     output = options.output or options.folder / LABELS
-    if output.is_dir():
-        raise InputError(f"--output wants a file, found the folder {output}. Name a file in it.")
+    check_output_file(output, "--output wants a file")
     paths = find_images([options.folder])
-    check_output(output.parent)
     tally = label_photographs(paths, output, make_detector(options.detector), say)
     tell(
         f"{len(paths)} photographs: {tally.labelled} labelled, {tally.kept} labelled before, "

@@ -130,7 +130,7 @@ def _process_all(stems: dict[Path, str], options: Reconstruct, engine: Engine, t
         except Exception as error:
             if os.environ.get("AMVUR_DEBUG"):
                 raise
-            kind = f"{type(error).__name__}: {error}"
+            kind = f"{type(error).__name__}: {' '.join(str(error).split())}"
             _fail(path, f"{kind}. This is a bug: please report it (AMVUR_DEBUG=1 tells more).", tally)
         else:
             tally.hands += hands
@@ -257,6 +257,5 @@ def _fail(path: Path, reason: str, tally: Tally) -> None:
 
 
 def _about(path: Path, text: str) -> str:
-    """Return a text as one line that names the file, once."""
-    line = " ".join(text.split())
-    return line if str(path) in line else f"{path}: {line}"
+    """Return a text that names the file, once."""
+    return text if str(path) in text else f"{path}: {text}"

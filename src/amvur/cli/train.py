@@ -38,9 +38,8 @@ def run_train(options: Train) -> int:
         held = f"{options.output} holds what was saved before" if saved else "no step was saved"
         say(f"stopped; {held}. {_GO_ON}")
         return 130
-    for text in result.skipped_samples:
-        for line in text.splitlines():
-            say(line)
+    for lines in result.skipped_samples:
+        say(*lines)
     if result.interrupted:
         say(f"stopped and saved after step {result.step}. {_GO_ON}")
         return 130

@@ -87,10 +87,10 @@ def check_dataset(
         except AmvurError as error:
             faults.append(str(error))
     if not count or len(faults) > MAX_BAD_SHARE * count:
-        shown = "\n  ".join(faults[:5])
         raise InputError(
             f"{name or dataset.name}: {len(faults)} of {count} samples cannot be used, more than half. Give "
-            f"another folder, or repair this one. The first:\n  {shown}"
+            "another folder, or repair this one. The first:",
+            *(f"  {fault}" for fault in faults[:5]),
         )
     return faults
 

@@ -97,8 +97,8 @@ class RunOptions:
 class Result:
     """How a run ended; `held_out` is how wrong the averaged network is (known to the first process).
 
-    `skipped` counts steps, `skipped_samples` tells of every data set with unusable samples that this process
-    met: how many, and why the first. `interrupted`: Ctrl-C ended this part; its state is saved.
+    `skipped` counts steps, `skipped_samples` tells, in lines, of every data set with unusable samples that
+    this process met: how many, and why the first. `interrupted`: Ctrl-C ended this part; its state is saved.
     """
 
     step: int
@@ -107,7 +107,7 @@ class Result:
     held_out: HeldOutErrors
     finished: bool
     interrupted: bool = False
-    skipped_samples: tuple[str, ...] = ()
+    skipped_samples: tuple[tuple[str, ...], ...] = ()
 
 
 def make_fabric(run: RunOptions, config: TrainingConfig) -> Fabric:

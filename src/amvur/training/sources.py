@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Protocol
@@ -85,12 +85,12 @@ class SkippedSamples:
         return len(self._met)
 
     def add(self, skipped: Iterable[Skipped]) -> None:
-        """Count samples; the first of every data set are told on stderr at once."""
+        """Count samples; the first of every data set are warned of at once."""
         for sample in skipped:
             if (sample.dataset, sample.index) not in self._met:
                 self._met[sample.dataset, sample.index] = sample
                 if self.counts()[sample.dataset] <= TOLD:
-                    print(f"amvur: skipped: {sample.reason}", file=sys.stderr, flush=True)
+                    warnings.warn(f"skipped: {sample.reason}", stacklevel=2)
 
     def counts(self) -> dict[str, int]:
         """Return the number of samples of every data set that has some."""
@@ -99,14 +99,15 @@ class SkippedSamples:
             counts[sample.dataset] = counts.get(sample.dataset, 0) + 1
         return counts
 
-    def summary(self) -> tuple[str, ...]:
-        """Return a text for every data set that has some: how many, and why the first were skipped."""
+    def summary(self) -> tuple[tuple[str, ...], ...]:
+        """Return lines for every data set that has some: how many, and why the first were skipped."""
         texts = []
         for name, count in self.counts().items():
             reasons = [s.reason for s in list(self._met.values()) if s.dataset == name][:TOLD]
-            more = f"\n  and {count - TOLD} more" if count > TOLD else ""
+            more = [f"  and {count - TOLD} more"] * (count > TOLD)
             told = "sample was" if count == 1 else "samples were"
-            texts.append(f"{name}: {count} {told} skipped in training:\n  " + "\n  ".join(reasons) + more)
+            first = f"{name}: {count} {told} skipped in training:"
+            texts.append((first, *(f"  {reason}" for reason in reasons), *more))
         return tuple(texts)
 
     def to_json(self) -> str:

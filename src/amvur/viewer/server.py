@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,14 +50,14 @@ def load_scene(path: Path) -> SceneContent:
     return SceneContent(files, joints * [1, -1, -1], std)
 
 
-def view(path: Path, host: str = "127.0.0.1", port: int = 8080) -> None:
-    """Serve the file at `http://host:port` until Ctrl-C.
+def view(path: Path, host: str = "127.0.0.1", port: int = 8080, tell: Callable[[str], None] = print) -> None:
+    """Serve the file at `http://host:port` until Ctrl-C; `tell` is told the address.
 
     Raises `InputError` if the file cannot be shown and `AmvurError` if viser is not installed.
     """
     content = load_scene(path)
     server = start_server(content, host, port)
-    print(f"Showing {path} at http://{host}:{server.get_port()} (Ctrl-C ends it).", flush=True)
+    tell(f"Showing {path} at http://{host}:{server.get_port()} (Ctrl-C ends it).")
     try:
         while True:
             time.sleep(0.5)

@@ -157,7 +157,8 @@ class FreiHand:
             raise InputError(
                 f"{self.folder / self.split / 'rgb'} lacks {len(missing):,} of {len(self):,} pictures, first "
                 f"{missing[0]:08d}.jpg ({self._entries:,} entries in the lists). Unpack the archive again; "
-                f"expected is\n{FREIHAND}"
+                "expected is",
+                *FREIHAND.splitlines(),
             )
 
 

@@ -158,6 +158,7 @@ def _find_pictures(folder: Path, frames: list[str]) -> list[str]:
     if missing:
         raise InputError(
             f"{folder} lacks {len(missing):,} files that its list names, first {missing[0]}. Unpack the "
-            f"archive again; expected is\n{HO3D}"
+            "archive again; expected is",
+            *HO3D.splitlines(),
         )
     return suffixes

@@ -22,6 +22,7 @@ HO3D = """HO3D v2 or v3 (HO3D_v2, HO3D_v3):
   (evaluation_xyz.json  evaluation_verts.json)
   what is in brackets is read where it is there; one of the two splits is enough"""
 
+_REMEDY = "Unpack or download the rest."
 _FREIHAND_SIGNS = (
     "training_K.json",
     "training_xyz.json",
@@ -46,7 +47,7 @@ def require(folder: Path, names: Iterable[str], layout: str) -> None:
     """Raise `InputError` with the layout and the first of `names` that a folder lacks."""
     for name in names:
         if not (folder / name).exists():
-            raise InputError(f"{folder} lacks {name}. Expected is\n{layout}\nUnpack or download the rest.")
+            raise InputError(f"{folder} lacks {name}. Expected is", *layout.splitlines(), _REMEDY)
 
 
 def list_folder(folder: Path, layout: str) -> frozenset[str]:
@@ -55,8 +56,7 @@ def list_folder(folder: Path, layout: str) -> frozenset[str]:
         return frozenset(os.listdir(folder))
     except OSError as error:
         raise InputError(
-            f"Cannot list {folder}: {error.strerror or error}. Expected is\n{layout}\n"
-            "Unpack or download the rest."
+            f"Cannot list {folder}: {error.strerror or error}. Expected is", *layout.splitlines(), _REMEDY
         ) from error
 
 

@@ -36,23 +36,26 @@ def open_dataset(path: Path, split: str = "evaluation") -> HandDataset:
         return Ho3d(folder, split)
     if (folder / LABELS).exists():
         return open_photographs(folder, split)  # tells what is wrong with it
-    raise InputError(_unknown(folder))
+    raise InputError(*_unknown(folder))
 
 
-def _unknown(folder: Path) -> str:
-    """Say what was looked for in a folder that no data set has."""
+def _unknown(folder: Path) -> tuple[str, ...]:
+    """Say in lines what was looked for in a folder that no data set has."""
     other = nearby(folder)
     if other is not None:
-        return f"{folder} is no data set, but {other} looks like one. Give that folder."
+        return (f"{folder} is no data set, but {other} looks like one. Give that folder.",)
     pictures = sum(child.suffix.lower() in IMAGE_SUFFIXES for child in folder.iterdir())
     if pictures:
         return (
             f"{folder} holds {pictures} pictures, but no {LABELS} with what is to be seen on them. "
-            f"Make it with: amvur label {folder}"
+            f"Make it with: amvur label {folder}",
         )
     found = ", ".join(sorted(child.name for child in folder.iterdir())[:8]) or "nothing"
     return (
         f"{folder} is no data set that is known (no training_K.json or evaluation_K.json, no train.txt or "
-        f"evaluation.txt; it holds {found}). Expected is\n{FREIHAND}\nor\n{HO3D}\nor a folder of your own "
-        "photographs with the labels.json of `amvur label`."
+        f"evaluation.txt; it holds {found}). Expected is",
+        *FREIHAND.splitlines(),
+        "or",
+        *HO3D.splitlines(),
+        "or a folder of your own photographs with the labels.json of `amvur label`.",
     )
