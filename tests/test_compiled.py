@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
+import numpy as np
+import pytest
+
 import amvur
+from amvur.compiled import _warn_once, compiled
 
 
 def test_without_a_place_for_a_cache_functions_are_compiled_in_memory(tmp_path):
@@ -34,3 +39,67 @@ def test_without_a_place_for_a_cache_functions_are_compiled_in_memory(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("cannot be kept") == 1
+
+
+@pytest.fixture
+def cache_dir(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    _warn_once.cache_clear()
+    yield tmp_path / "cache"
+    _warn_once.cache_clear()
+
+
+def double(x):
+    return 2 * x
+
+
+def kept(folder):
+    return sorted(path for path in folder.rglob("*.nb?"))
+
+
+def test_a_function_is_kept_and_read_again(cache_dir):
+    assert compiled(double)(3) == 6
+    assert [path.suffix for path in kept(cache_dir)] == [".nbc", ".nbi"]
+    again = compiled(double)
+    assert again(4) == 8
+    assert sum(again.stats.cache_hits.values()) == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x80\x04 no pickle", None])
+def test_a_damaged_cache_costs_time_only_and_is_made_anew(cache_dir, damage):
+    assert compiled(double)(3) == 6
+    for path in kept(cache_dir):
+        path.write_bytes(path.read_bytes()[:-9] if damage is None else damage)
+    assert compiled(double)(4) == 8
+    again = compiled(double)
+    assert again(5) == 10
+    assert sum(again.stats.cache_hits.values()) == 1
+
+
+def test_a_disk_that_is_full_when_a_function_is_kept_is_told_once(cache_dir):
+    code = (
+        "import resource, signal\n"
+        "from amvur.compiled import compiled\n"
+        "from test_compiled import double\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "assert compiled(double)(3) == 6 and compiled(double)(3.0) == 6\n"
+    )
+    source = Path(amvur.__file__).parents[1]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache_dir), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(source), str(Path(__file__).parent)])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("cannot be kept") == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"error_model": "numpy"}])
+def test_options_of_numba_are_kept(cache_dir, options):
+    divide = compiled(**options)(lambda x, y: x / y)
+    if options:
+        assert np.isinf(divide(1.0, 0.0))
+    else:
+        with pytest.raises(ZeroDivisionError):
+            divide(1.0, 0.0)
