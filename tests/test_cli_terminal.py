@@ -37,6 +37,20 @@ def test_a_reader_that_has_gone_is_no_error():
     assert done.stderr == b""
 
 
+def test_a_command_called_from_python_without_streams_works(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.jpg")
+    code = (
+        "import sys; from pathlib import Path; folder = Path(sys.argv[1])\n"
+        "from amvur.cli.options import Reconstruct; from amvur.cli.reconstruct import run_reconstruct\n"
+        "sys.stderr = sys.stdout = None\n"
+        "options = Reconstruct(paths=(folder,), output=folder / 'out')\n"
+        "sys.exit(10 + run_reconstruct(options, lambda image, **others: []))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == 10
+    assert (tmp_path / "out" / "a.json").exists()
+
+
 def test_control_characters_of_names_do_not_reach_the_terminal(tmp_path, capsys):
     name = tmp_path / "a\x1b[31m\nb\x07\u202e.jpg"
     with pytest.raises(SystemExit):
@@ -65,6 +79,7 @@ def test_printable_keeps_what_can_be_read():
         (["reconstruct", "a.jpg", "--checkpoint", "x" * 300], "neither"),
         (["reconstruct", "a.jpg", "--side", "l\x1b[31m"], r"l\x1b[31m"),
         (["reconstruct", "a.jpg", "--fo\x1b[31m", "1"], r"--fo\x1b[31m"),
+        (["reconstruct", "a.jpg", "--detector="], "is empty"),
         (["reconstruct", "a.jpg", "--fov", "175"], "between 1 and 170"),
         (["reconstruct", "a.jpg", "--box", "0.1", "0.1", "0.9", "0.9"], "fractions"),
     ],

@@ -15,9 +15,6 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 Side = Literal["left", "right"]
 CameraSource = Literal["given", "assumed"]
 
-FOV_RANGE_DEG = (1.0, 170.0)
-"""Fields of view that a pinhole camera without distortion can have in practice."""
-
 RgbImage = UInt8[np.ndarray, "H W 3"]
 
 

@@ -29,6 +29,15 @@ def test_good_boxes_come_back_as_numbers(box):
         ((0, 0, np.inf, 5), "finite"),
         ((200, 0, 250, 50), "200 pixels wide and 100 high"),
         ((-50, 0, 0, 50), "overlap"),
+        ((10, 10, 10, 60), "x0 < x1"),
+        ((10, 10, 12, 13), "too small"),
+        ((0, 0, 2, 2), "too small"),
+        ((0, 50, 200, 53), "too thin"),
+        ((0.1, 0.2, 0.9, 0.8), "fractions"),
+        ((-500, 20, 10, 60), "lie in"),
+        ((196, 20, 400, 60), "2% lie in"),
+        ((-1e300, -1e300, 1e300, 1e300), "as large"),
+        ((0, 0, 10**400, 50), "numbers"),
         ((1, 2, 3), r"\(4,\)"),
         ("abcd", "numbers"),
     ],
@@ -103,3 +112,15 @@ def test_joints_off_the_image_are_refused():
 def test_joints_and_boxes_together_are_refused():
     with pytest.raises(InputError, match="boxes beside them"):
         GivenJoints([given_joints(JOINTS, "left")]).detect(IMAGE, boxes=np.array([[0.0, 0.0, 5.0, 5.0]]))
+
+
+@pytest.mark.parametrize(
+    "box", [(196, 20, 400, 60), (-500, 20, 3, 60), (0.1, 0.1, 0.9, 0.9), (50, 50, 50, 90)]
+)
+def test_boxes_in_the_place_of_detections_are_checked_as_boxes_are(box):
+    from amvur.detect.given import hand_in_box
+    from amvur.inference.reconstructor import _check_detections
+
+    _check_detections(IMAGE, [hand_in_box(np.array([50.0, 20.0, 90.0, 60.0]), "left")], None)
+    with pytest.raises(InputError, match="detection's box"):
+        _check_detections(IMAGE, [hand_in_box(np.array(box, dtype=np.float64), "left")], None)

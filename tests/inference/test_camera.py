@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from amvur.errors import InputError
+from amvur.geometry.camera_checks import check_fov
 from amvur.inference.camera import ASSUMED_FOV_DEG, make_camera
 
 GIVEN = np.array([[700.0, 0, 310], [0, 705, 250], [0, 0, 1]])
@@ -70,6 +71,43 @@ def test_the_largest_hand_decides():
 def test_what_is_no_camera_is_refused(wrong):
     with pytest.raises((InputError, TypeError), match=r"Intrinsics must be a finite 3x3|intrinsics"):
         make_camera(640, 480, intrinsics=wrong)
+
+
+@pytest.mark.parametrize(
+    ("focals", "center", "says"),
+    [
+        ((0.9, 1.2), (0.5, 0.5), "fractions"),
+        ((600.0, 600.0), (0.5, 0.5), "fractions"),
+        ((600.0, 20.0), (320.0, 240.0), "no camera"),
+        ((1e300, 1e300), (320.0, 240.0), "no camera"),
+        ((1e6, 1e6), (320.0, 240.0), "field of view of 0.0367 degrees"),
+        ((10.0, 10.0), (320.0, 240.0), "field of view of 176 degrees"),
+        ((600.0, 600.0), (1e6, 240.0), "too far"),
+    ],
+)
+def test_intrinsics_in_another_unit_or_of_another_picture_are_refused(focals, center, says):
+    matrix = np.array([[focals[0], 0, center[0]], [0, focals[1], center[1]], [0, 0, 1.0]])
+    with pytest.raises(InputError, match=says):
+        make_camera(640, 480, matrix)
+
+
+def test_a_matrix_with_more_than_a_small_skew_is_refused():
+    for row, column in ((0, 1), (1, 0)):
+        matrix = GIVEN.copy()
+        matrix[row, column] = 1e4
+        with pytest.raises(InputError, match="skew"):
+            make_camera(640, 480, matrix)
+
+
+def test_the_camera_of_a_small_part_of_a_photograph_is_taken():
+    matrix = np.array([[4000.0, 0, -900.0], [0, 4000.0, 1500.0], [0, 0, 1]])
+    np.testing.assert_array_equal(make_camera(64, 64, matrix).intrinsics, matrix)
+
+
+@pytest.mark.parametrize("fov", ["60", True, 10**400])
+def test_a_field_of_view_that_is_no_number_is_refused(fov):
+    with pytest.raises(InputError, match="between 1 and 170"):
+        check_fov(fov)
 
 
 @pytest.mark.parametrize("fov", [0.0, -20.0, 180.0, math.nan])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -20,21 +19,11 @@ def check_options(options: Reconstruct) -> None:
         raise InputError("No photograph was given. Name files or folders: amvur reconstruct PATH...")
     if not options.format:
         raise InputError("--format needs at least one of glb, obj, ply.")
-    from amvur.structures import FOV_RANGE_DEG
-
-    _check_camera(options, FOV_RANGE_DEG)
+    _check_camera(options)
     if options.box is not None:
-        x0, y0, x1, y1 = options.box
-        if not (all(map(math.isfinite, options.box)) and x0 < x1 and y0 < y1):
-            raise InputError(
-                f"--box wants X0 Y0 X1 Y1 in pixels with X0 < X1 and Y0 < Y1, found {_text(options.box)}. "
-                "Give left, top, right and bottom."
-            )
-        if max(map(abs, options.box)) <= 1.5:
-            raise InputError(
-                f"--box {_text(options.box)} seems to be in fractions of the picture. Give pixels: multiply "
-                "by its width and height."
-            )
+        from amvur.detect.given import check_corners
+
+        check_corners(options.box, "--box")
     elif options.detector == "none":
         raise InputError(
             "--detector none finds no hands by itself. Say where the hand is: --box X0 Y0 X1 Y1."
@@ -79,20 +68,17 @@ def holds_json(path: Path, **values: object) -> bool:
     return all(key in content and value in (None, content[key]) for key, value in values.items())
 
 
-def _check_camera(options: Reconstruct, fov_range_deg: tuple[float, float]) -> None:
+def _check_camera(options: Reconstruct) -> None:
     """Raise `InputError` unless at most one sane description of the camera is given."""
+    from amvur.geometry.camera_checks import check_fov, check_intrinsics
+
     if options.intrinsics is not None and options.fov is not None:
         raise InputError("--intrinsics and --fov both describe the camera. Give one of them.")
-    low, high = fov_range_deg
-    if options.fov is not None and not low <= options.fov <= high:  # false for NaN
-        raise InputError(f"--fov wants degrees between {low:g} and {high:g}, found {options.fov:g}.")
+    if options.fov is not None:
+        check_fov(options.fov, "--fov")
     if options.intrinsics is not None:
-        fx, fy, _, _ = options.intrinsics
-        if not (all(map(math.isfinite, options.intrinsics)) and fx > 0 and fy > 0):
-            raise InputError(
-                f"--intrinsics wants FX FY CX CY in pixels, finite and with positive focal lengths, "
-                f"found {_text(options.intrinsics)}. Leave it out if the camera is not known."
-            )
+        fx, fy, cx, cy = options.intrinsics
+        check_intrinsics([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], "--intrinsics FX FY CX CY")
 
 
 def _check_choice(option: str, value: str, words: tuple[str, ...], file: str) -> None:
@@ -102,8 +88,3 @@ def _check_choice(option: str, value: str, words: tuple[str, ...], file: str) ->
             f"{option} wants {', '.join(words)} or the path of {file}, found {value!r}, "
             "which is neither. Check the spelling and the path."
         )
-
-
-def _text(values: tuple[float, ...]) -> str:
-    """Return numbers as the user would type them."""
-    return " ".join(f"{value:g}" for value in values)

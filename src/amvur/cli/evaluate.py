@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from amvur.cli.checks import check_output, check_output_file, holds_json
 from amvur.cli.options import Evaluate
-from amvur.cli.terminal import say, tell
+from amvur.cli.terminal import progress, say, tell
 from amvur.errors import AmvurError, InputError
 from amvur.reading import open_regular, open_zip, reading
 
@@ -58,8 +58,6 @@ def _run_files(options: Evaluate) -> int:
 def _run_network(options: Evaluate) -> int:
     """Export predictions, write a submission where asked to, score and print."""
     output = _check_network(options)
-    from tqdm import tqdm
-
     from amvur.evaluation.export import ExportSettings, export_predictions
 
     subject = _load_subject(options)
@@ -68,8 +66,7 @@ def _run_network(options: Evaluate) -> int:
         _check_submission(subject, source)
     settings = ExportSettings(options.limit, options.batch_size, not options.joints_only)
     total = min(len(source), options.limit or len(source))
-    # disable=None: a bar on a terminal only
-    with tqdm(total=total, unit="picture", disable=None, leave=False) as bar:
+    with progress(total=total, unit="picture") as bar:
         folder = export_predictions(subject, source, output, settings, bar.update)
     if options.submission is not None:
         from amvur.evaluation.submission import submit_predictions

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from amvur.cli.checks import check_options, check_output
 from amvur.cli.naming import output_stems
 from amvur.cli.options import Reconstruct
-from amvur.cli.terminal import say, tell
+from amvur.cli.terminal import progress, say, tell
 from amvur.errors import AmvurError, InputError, OutputError
 from amvur.export import (
     ImageRecord,
@@ -118,10 +118,7 @@ def _check_place(stem: str, options: Reconstruct) -> Earlier:
 
 def _process_all(stems: dict[Path, str], options: Reconstruct, engine: Engine, tally: Tally) -> None:
     """Process every photograph; a failure is told and does not stop the others."""
-    from tqdm import tqdm
-
-    # disable=None: a bar on a terminal only
-    for path, stem in tqdm(stems.items(), unit="photo", disable=None, leave=False):
+    for path, stem in progress(stems.items(), unit="photo"):
         tally.photographs += 1
         try:
             hands = _process(path, stem, options, engine)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from amvur.cli.checks import check_output
 from amvur.cli.options import Synthesize
-from amvur.cli.terminal import say, tell
+from amvur.cli.terminal import progress, say, tell
 from amvur.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,14 +27,11 @@ def run_synthesize(options: Synthesize) -> int:
     """
     check_synthesize(options)
     check_output(options.output)
-    from tqdm import tqdm
-
     from amvur.data.synthetic.shards import write_shards
 
     started = time.monotonic()
     source, plan = _make_source(options)
-    # disable=None: a bar on a terminal only
-    with tqdm(total=plan.count, unit="picture", disable=None, leave=False) as bar:
+    with progress(total=plan.count, unit="picture") as bar:
         manifest = write_shards(source, options.output, plan, bar.update)
     if options.benchmark is not None:
         _check_benchmark(options.output)

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
+from typing import Any
 
 
 class StreamError(Exception):
@@ -33,6 +34,8 @@ def say(*lines: str) -> None:
     """Write lines to stderr, between the lines of a progress bar if there is one."""
     from tqdm import tqdm
 
+    if sys.stderr is None:  # called from Python, in a program without a console
+        return
     with suppress(OSError):  # there is nowhere to tell it
         tqdm.write("\n".join(map(printable, (f"amvur: {lines[0]}", *lines[1:]))), file=sys.stderr)
         sys.stderr.flush()
@@ -71,3 +74,10 @@ def escaped(*texts: str) -> Iterator[None]:
     finally:
         for line in written.getvalue().split("\n"):
             print(printable(line), file=sys.stderr)
+
+
+def progress(things: Any = None, **options: Any) -> Any:
+    """Return tqdm's bar over things, or to be updated; it shows on a terminal only."""
+    from tqdm import tqdm
+
+    return tqdm(things, disable=True if sys.stderr is None else None, leave=False, **options)

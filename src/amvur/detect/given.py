@@ -16,6 +16,10 @@ _LEAST_SHOWN = 0.1
 """Of a box (or of the picture, where that is smaller), the least share that must be seen."""
 _LARGEST_BOX = 4
 """The longest side of a box, in longer sides of the picture."""
+_LARGEST_ASPECT = 20
+_SMALLEST_BOX_PX = 4
+_FRACTIONS = 1.5
+"""Coordinates up to here are those of no box in pixels."""
 
 
 class GivenBoxes:
@@ -70,7 +74,8 @@ class GivenJoints:
             )
         known = chosen_side(side)
         for hand in self._hands:
-            check_box(hand.box_xyxy_px, image.shape, what="The box of the given joints")
+            box = check_size(hand.box_xyxy_px, "The box of the given joints")
+            _check_place(box, image.shape, "The box of the given joints")
         return [hand if known is None else replace(hand, side=known) for hand in self._hands]
 
 
@@ -105,43 +110,70 @@ def given_joints(
     return HandDetection(side, 1.0, box, joints[None], trust, convention=convention)
 
 
+def check_corners(box_xyxy_px: object, what: str = "The box") -> Float[np.ndarray, "4"]:
+    """Return a box (x0, y0, x1, y1) as numbers, or raise `InputError` if it is none in any picture."""
+    box = _numbers(box_xyxy_px, (4,), what)
+    if not np.isfinite(box).all():
+        raise InputError(f"{what} must be four finite numbers x0 y0 x1 y1, found {_text(box)}.")
+    x0, y0, x1, y1 = box.tolist()
+    if x1 <= x0 or y1 <= y0:
+        raise InputError(
+            f"{what} must be x0 y0 x1 y1 with x0 < x1 and y0 < y1 (left, top, right, bottom, in pixels), "
+            f"found {_text(box)}. If these are x, y, width and height, add x and y to the last two."
+        )
+    if min(x1 - x0, y1 - y0) * _LARGEST_ASPECT < max(x1 - x0, y1 - y0):
+        raise InputError(f"{what} {_text(box)} is too thin for a hand. Give left, top, right and bottom.")
+    return check_size(box, what)
+
+
+def check_size(box: Float[np.ndarray, "4"], what: str) -> Float[np.ndarray, "4"]:
+    """Return a box, or raise `InputError` if it is too small for a hand, as one in fractions is."""
+    width, height = (box[2:] - box[:2]).tolist()
+    if np.abs(box).max() <= _FRACTIONS:
+        raise InputError(
+            f"{what} {_text(box)} seems to be in fractions of the picture. Give pixels: multiply by its "
+            "width and height."
+        )
+    if max(width, height) < _SMALLEST_BOX_PX:
+        raise InputError(
+            f"{what} {_text(box)} is {width:.3g} pixels wide and {height:.3g} high, too small for a "
+            f"hand to be seen. Give a box of {_SMALLEST_BOX_PX} pixels at least."
+        )
+    return box
+
+
 def check_box(
     box_xyxy_px: object, image_shape: tuple[int, ...], what: str = "The box"
 ) -> Float[np.ndarray, "4"]:
     """Return a box (x0, y0, x1, y1) as numbers, or raise `InputError` that says what is wrong with it.
 
-    It must be finite, have x0 < x1 and y0 < y1 (or touch the image at least), and overlap the image.
+    It must pass `check_corners`, be at most four times as long as the image, and a tenth of it must lie
+    in the image.
     """
-    box = _numbers(box_xyxy_px, (4,), what)
+    return _check_place(check_corners(box_xyxy_px, what), image_shape, what)
+
+
+def _check_place(
+    box: Float[np.ndarray, "4"], image_shape: tuple[int, ...], what: str
+) -> Float[np.ndarray, "4"]:
+    """Return a box, or raise `InputError` if a picture shows too little of it."""
     height, width = image_shape[:2]
     size = f"an image {width} pixels wide and {height} high"
-    if not np.isfinite(box).all():
-        raise InputError(f"{what} must be four finite numbers x0 y0 x1 y1, found {box.tolist()}.")
     x0, y0, x1, y1 = box.tolist()
-    if x1 < x0 or y1 < y0 or (x1 == x0 and y1 == y0):
-        raise InputError(
-            f"{what} must be x0 y0 x1 y1 with x0 < x1 and y0 < y1 (left, top, right, bottom, in pixels), "
-            f"found {box.tolist()}. If these are x, y, width and height, add x and y to the last two."
-        )
-    if max(map(abs, (x0, y0, x1, y1))) <= 1.5 < min(width, height):
-        raise InputError(
-            f"{what} {box.tolist()} seems to be in fractions of the picture. Give pixels: multiply by its "
-            f"width and height, in {size}."
-        )
     if max(x1 - x0, y1 - y0) > _LARGEST_BOX * max(width, height):
         raise InputError(
-            f"{what} {box.tolist()} is more than {_LARGEST_BOX} times as large as {size}. Draw it closer."
+            f"{what} {_text(box)} is more than {_LARGEST_BOX} times as large as {size}. Draw it closer."
         )
     if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
         raise InputError(
-            f"{what} must overlap the image, found {box.tolist()} in {size}. Coordinates are pixels of the "
+            f"{what} must overlap the image, found {_text(box)} in {size}. Coordinates are pixels of the "
             f"image as displayed, after its EXIF rotation."
         )
     across = (min(x1, width) - max(x0, 0)) / max(min(x1 - x0, width), 1e-9)
     down = (min(y1, height) - max(y0, 0)) / max(min(y1 - y0, height), 1e-9)
     if 0 < across * down < _LEAST_SHOWN:
         raise InputError(
-            f"Of {what.lower()} {box.tolist()} only {across * down:.0%} lie in {size}: too little to "
+            f"Of {what.lower()} {_text(box)} only {across * down:.0%} lie in {size}: too little to "
             "reconstruct a hand from. Draw the box about what the picture shows."
         )
     return box
@@ -151,8 +183,13 @@ def _numbers(values: object, shape: tuple[int, ...], name: str) -> Float[np.ndar
     """The values as float64 of a wanted shape."""
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} must be numbers of shape {shape}, found {values!r}.") from error
     if array.shape != shape:
         raise InputError(f"{name} must have the shape {shape}, found {array.shape}.")
     return array
+
+
+def _text(box: Float[np.ndarray, "4"]) -> str:
+    """Return a box as a user types it."""
+    return " ".join(f"{value:g}" for value in box)

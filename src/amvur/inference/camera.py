@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from amvur.errors import InputError
+from amvur.geometry.camera_checks import check_fov, check_intrinsics, check_view
 from amvur.geometry.cameras import intrinsics_from_fov
-from amvur.structures import FOV_RANGE_DEG, Camera
+from amvur.structures import Camera
 
 ASSUMED_FOV_DEG = 50.0
 """Field of view over the longer side where nothing is given: a phone's main lens has 69°, a portrait lens
@@ -20,7 +21,6 @@ ASSUMED_LOG_FOCAL_STD = 0.3
 ASSUMED_CENTER_STD = 0.1
 """Standard deviation of an assumed principal point, as a fraction of the picture's side: crops move it."""
 _HAND_SIZE_M = 0.17
-_LEAST_FOCAL_PX = 8.0
 _USUAL_DISTANCE_M = 0.5
 _LOG_DISTANCE_STD = 0.3
 
@@ -42,14 +42,9 @@ def make_camera(
     if intrinsics is not None and fov_deg is not None:
         raise InputError("Give the intrinsics or the field of view, not both.")
     if intrinsics is not None:
-        return Camera(_check_intrinsics(intrinsics), "given")
+        return Camera(check_view(check_intrinsics(intrinsics), width, height), "given")
     if fov_deg is not None:
-        low, high = FOV_RANGE_DEG
-        if not low <= fov_deg <= high:
-            raise InputError(
-                f"The field of view must lie between {low:g} and {high:g} degrees, found {fov_deg}."
-            )
-        return Camera(intrinsics_from_fov(fov_deg, width, height).numpy(), "given")
+        return Camera(intrinsics_from_fov(check_fov(fov_deg), width, height).numpy(), "given")
     camera = intrinsics_from_fov(ASSUMED_FOV_DEG, width, height).numpy()
     if len(hand_sizes_px):
         camera[(0, 1), (0, 1)] *= _lengthening(camera[0, 0], max(hand_sizes_px))
@@ -61,23 +56,3 @@ def _lengthening(focal_px: float, hand_size_px: float) -> float:
     distance = focal_px * _HAND_SIZE_M / max(hand_size_px, 1.0)
     share = ASSUMED_LOG_FOCAL_STD**2 / (ASSUMED_LOG_FOCAL_STD**2 + _LOG_DISTANCE_STD**2)
     return math.exp(max(0.0, share * math.log(_USUAL_DISTANCE_M / distance)))
-
-
-def _check_intrinsics(intrinsics: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
-    """Return the matrix as float64 or say why it is no pinhole camera."""
-    try:
-        matrix = np.asarray(intrinsics, dtype=np.float64)
-    except (TypeError, ValueError):
-        matrix = np.zeros(0)
-    good = matrix.shape == (3, 3) and bool(np.isfinite(matrix).all())
-    if not good or matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or not np.allclose(matrix[2], (0, 0, 1)):
-        raise InputError(
-            "Intrinsics must be a finite 3x3 matrix [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with positive "
-            f"focal lengths in pixels, found {np.asarray(intrinsics, dtype=object).tolist()}."
-        )
-    if min(matrix[0, 0], matrix[1, 1]) < _LEAST_FOCAL_PX:
-        raise InputError(
-            f"Focal lengths of {matrix[0, 0]:g} and {matrix[1, 1]:g} pixels are those of no camera. Give "
-            "pixels: multiply fractions of the picture's width and height by these."
-        )
-    return matrix

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from amvur.detect.base import Detector, chosen_side, make_detector
 from amvur.detect.convention import load_convention
+from amvur.detect.given import check_box, check_size
 from amvur.errors import InputError
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
@@ -137,7 +138,7 @@ class Reconstructor:
             if not detections and hand_in_swapped(image, self.detector):
                 warnings.warn(f"No hand was found in this picture, but {HINT}.", stacklevel=2)
         else:
-            _check_detections(detections, boxes)
+            _check_detections(image, detections, boxes)
             detections = [d if known is None else replace(d, side=known) for d in detections]
         if not detections:
             return []
@@ -239,7 +240,9 @@ class Reconstructor:
         return told
 
 
-def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarray, "N 4"] | None) -> None:
+def _check_detections(
+    image: RgbImage, detections: Sequence[HandDetection], boxes: Float[np.ndarray, "N 4"] | None
+) -> None:
     """Raise `InputError` for given detections that cannot be fitted."""
     if boxes is not None:
         raise InputError("Detections say where the hands are; boxes beside them have no meaning.")
@@ -254,6 +257,10 @@ def _check_detections(detections: Sequence[HandDetection], boxes: Float[np.ndarr
                 )
         if not np.isfinite(detection.box_xyxy_px).all():
             raise InputError(f"A detection's box must be finite, found {detection.box_xyxy_px.tolist()}.")
+        if seen.any():
+            check_size(detection.box_xyxy_px, "A detection's box")
+        else:  # all that is known of this hand
+            check_box(detection.box_xyxy_px, image.shape, "A detection's box")
 
 
 def choose_device(choice: str) -> torch.device:

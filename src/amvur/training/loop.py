@@ -6,6 +6,7 @@ so a resumed run needs no generator's state.
 
 from __future__ import annotations
 
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -155,7 +156,13 @@ class Trainer:
         if over:
             self.run.preparation.say(NO_FURTHER_STEP)
             return self._result(elapsed, stopped)
-        hidden = True if self.rank else None if self.run.show_progress is None else not self.run.show_progress
+        hidden = (
+            True
+            if self.rank or sys.stderr is None
+            else None
+            if self.run.show_progress is None
+            else not self.run.show_progress
+        )
         self._window = Window(self.config.batch_size)
         with StopRequest() as stop, threads_for(self.config.batch_size // self.world):
             with tqdm(total=self.config.steps, initial=progress.step, unit="step", disable=hidden) as bar:
