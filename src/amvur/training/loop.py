@@ -156,13 +156,8 @@ class Trainer:
         if over:
             self.run.preparation.say(NO_FURTHER_STEP)
             return self._result(elapsed, stopped)
-        hidden = (
-            True
-            if self.rank or sys.stderr is None
-            else None
-            if self.run.show_progress is None
-            else not self.run.show_progress
-        )
+        shown = False if self.rank or sys.stderr is None else self.run.show_progress
+        hidden = None if shown is None else not shown
         self._window = Window(self.config.batch_size)
         with StopRequest() as stop, threads_for(self.config.batch_size // self.world):
             with tqdm(total=self.config.steps, initial=progress.step, unit="step", disable=hidden) as bar:
