@@ -1,9 +1,8 @@
 """Trained weights as a folder: `config.json` and safetensors, written whole or not at all, never unpickled.
 
-`config.json`: `{"schema": "amvur-checkpoint/1", "network": {...}, "hand_model": {"name", "sha256"},
-"weights": {"dtype", "files": {NAME: {"bytes", "sha256"}}}, "card": {...}, "calibration": {...}}`.
-A hand model's arrays are never in it: they are non-persistent buffers of the network. Weights take twice
-their files' size (four times where they are stored as halves), and files have at most `WEIGHTS_BYTES`.
+`amvur.checkpoint_folder` says what is in `config.json`. A hand model's arrays are never in the weights: they
+are non-persistent buffers of the network. Weights take twice their files' size (four times where they are
+stored as halves), and files have at most `WEIGHTS_BYTES`.
 """
 
 from __future__ import annotations
@@ -21,12 +20,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from amvur.checkpoint_folder import CONFIG, REMEDY, SCHEMA, read_config
 from amvur.errors import ModelFileError, OutputError
-from amvur.reading import brief, check_tensors, read_bytes, read_json, reading
+from amvur.reading import brief, check_tensors, read_bytes, reading
 from amvur.whole_files import check_place
 
-SCHEMA = "amvur-checkpoint/1"
-CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 SHARD_BYTES = 15_000_000
 """A shard of this size stays below 16 MB with its header, which many hosts accept as an ordinary file."""
@@ -35,9 +33,6 @@ WEIGHTS_BYTES = 4 * 2**30
 """The largest weights that are read, all files together."""
 
 _PIECE = "::piece"
-_SECTIONS = ("hand_model", "card", "calibration", "fusion")
-"""Sections of the configuration that may be left out."""
-_REMEDY = "Copy the whole checkpoint folder again, or train it anew with `amvur train`."
 
 
 class Checkpoint(NamedTuple):
@@ -105,7 +100,8 @@ def check_replaceable(folder: Path) -> None:
 def _own_files(folder: Path) -> set[str]:
     """Return the names of the files of the checkpoint in a folder, none where there is no checkpoint."""
     try:
-        return {CONFIG, *read_config(folder)["weights"]["files"]}
+        config = read_config(folder)
+        return {CONFIG, *config["weights"]["files"], *config["onnx"]}
     except ModelFileError:
         return set()
 
@@ -125,33 +121,9 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
     for name, entry in config["weights"]["files"].items():
         state.update(_read_weights(folder / name, entry, left))
         left -= entry["bytes"]
-    with reading(folder, "a checkpoint", _REMEDY, ModelFileError):
+    with reading(folder, "a checkpoint", REMEDY, ModelFileError):
         floats = {n: t.float() if t.is_floating_point() else t for n, t in _joined(state).items()}
     return Checkpoint(config["network"], floats, config)
-
-
-def read_config(folder: Path | str) -> dict[str, Any]:
-    """Return the checkpoint's `config.json`; raises `ModelFileError` if it is missing or of another kind.
-
-    Every section is there and of its type; what is in `network`, `fusion` and `calibration` is for those who
-    build them.
-    """
-    folder = Path(folder)
-    path = folder / CONFIG
-    if not os.path.isdir(folder):
-        raise ModelFileError(f"Wanted a checkpoint folder, found none at {folder}. Check the path.")
-    if not os.path.isfile(path):
-        raise ModelFileError(f"Wanted a checkpoint, found no {CONFIG} in {folder}. {_REMEDY}")
-    config = read_json(path, "a checkpoint's configuration", _REMEDY, ModelFileError)
-    found = config.get("schema")
-    if found != SCHEMA:
-        raise ModelFileError(
-            f"{path} has the schema {brief(found)}, wanted {SCHEMA!r}. "
-            "Use the version of amvur that wrote it."
-        )
-    if not _is_complete(config):
-        raise ModelFileError(f"{path} lacks the network's settings or its list of weight files. {_REMEDY}")
-    return {**{name: {} for name in _SECTIONS}, **config}
 
 
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: Path | str) -> None:
@@ -170,28 +142,6 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: Path |
             "Use the configuration and the hand model they were trained with."
         )
     network.load_state_dict(dict(state))
-
-
-def _is_complete(config: dict[str, Any]) -> bool:
-    """Say whether all that loading needs is there, and only plain file names are named."""
-    sections = (config.get(name, {}) for name in _SECTIONS)
-    weights = config.get("weights")
-    files = weights.get("files") if isinstance(weights, dict) else None
-    if (
-        not all(isinstance(section, dict) for section in (*sections, config.get("network"), files))
-        or not files
-    ):
-        return False
-    if not all(isinstance(text, str) for text in config.get("hand_model", {}).values()):
-        return False
-    return all(
-        Path(name).name == name
-        and name.endswith(".safetensors")
-        and isinstance(entry, dict)
-        and type(entry.get("bytes")) is int
-        and isinstance(entry.get("sha256"), str)
-        for name, entry in files.items()
-    )
 
 
 def _stored(state: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
@@ -280,18 +230,18 @@ def _exchange(staged: Path, folder: Path) -> None:
 
 def _read_weights(path: Path, entry: Mapping[str, Any], limit_bytes: int) -> dict[str, Tensor]:
     """Read one file of weights; raises `ModelFileError` unless it is what was written."""
-    with reading(path, "a safetensors file", _REMEDY, ModelFileError):
+    with reading(path, "a safetensors file", REMEDY, ModelFileError):
         size = path.stat().st_size
         if size != entry["bytes"]:
             raise ModelFileError(
                 f"{path} is truncated or of another checkpoint: {size} bytes, wanted {entry['bytes']}. "
-                f"{_REMEDY}"
+                f"{REMEDY}"
             )
         check_tensors(path, limit_bytes)
         data = read_bytes(path, limit_bytes)
         digest = hashlib.sha256(data).hexdigest()
         if digest != entry["sha256"]:
             raise ModelFileError(
-                f"{path} is damaged: its sha256 is {digest}, wanted {brief(entry['sha256'])}. {_REMEDY}"
+                f"{path} is damaged: its sha256 is {digest}, wanted {brief(entry['sha256'])}. {REMEDY}"
             )
         return safetensors.torch.load(data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,6 @@ from amvur.errors import AmvurError, ModelFileError
 from amvur.models.network import HandNetwork, NetworkConfig, make_network
 
 REMEDY = "Use another checkpoint, or 'none' to fit hands to the detector's joints alone."
-
-
-def shipped(name: str) -> Path | None:
-    """Return the folder of weights that ship with the package under a name, None if there are none."""
-    folder = Path(str(files("amvur"))) / "assets" / name
-    return folder if (folder / "config.json").is_file() else None
-
-
-def default_checkpoint() -> Path | None:
-    """Return the folder of the checkpoint that ships with the package, None if there is none."""
-    return shipped("default")
 
 
 def load_network(

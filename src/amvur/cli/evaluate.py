@@ -105,11 +105,11 @@ def _load_subject(options: Evaluate) -> Subject:
 
 def _load_reconstruction(options: Evaluate) -> Subject:
     """Load all of `amvur reconstruct`, with an identity of all that its hands follow from."""
-    from amvur.checkpoint import read_config
+    from amvur.checkpoint_folder import read_config
     from amvur.detect.networks import shipped_hashes
     from amvur.evaluation.subjects import ReconstructionSubject, identity_of
     from amvur.inference.reconstructor import Reconstructor
-    from amvur.pretrained import shipped
+    from amvur.checkpoint_folder import shipped
 
     folder = None if options.checkpoint == "none" else _checkpoint_of(options)
     reconstruct = Reconstructor(
@@ -130,7 +130,7 @@ def _load_reconstruction(options: Evaluate) -> Subject:
 
 def _checkpoint_of(options: Evaluate) -> Path:
     """Return the checkpoint's folder."""
-    from amvur.pretrained import default_checkpoint
+    from amvur.checkpoint_folder import default_checkpoint
 
     assert options.checkpoint is not None
     folder = default_checkpoint() if options.checkpoint == "default" else Path(options.checkpoint)

@@ -54,12 +54,12 @@ def _devices() -> str:
 def _default_network() -> str:
     """Return which network takes part by default, or why it cannot be used."""
     from amvur.errors import ModelFileError
-    from amvur.pretrained import default_checkpoint
+    from amvur.checkpoint_folder import default_checkpoint
 
     folder = default_checkpoint()
     if folder is None:
         return "none is shipped (hands are fitted to the detector's joints)"
-    from amvur.checkpoint import read_config
+    from amvur.checkpoint_folder import read_config
 
     try:
         config = read_config(folder)

@@ -153,7 +153,7 @@ def make_parts(preset: Preset, pretrained: bool = False) -> Parts:
 
 def start_folder(choice: str) -> Path:
     """Return the checkpoint folder behind "default" or a path; raises `InputError` where none ships."""
-    from amvur.pretrained import default_checkpoint
+    from amvur.checkpoint_folder import default_checkpoint
 
     folder = default_checkpoint() if choice == "default" else Path(choice)
     if folder is None:
@@ -163,7 +163,7 @@ def start_folder(choice: str) -> Path:
 
 def start_network(choice: str) -> NetworkConfig:
     """Return the network of a checkpoint; raises `ModelFileError` for a folder that is none."""
-    from amvur.checkpoint import read_config
+    from amvur.checkpoint_folder import read_config
     from amvur.models.network import NetworkConfig
 
     folder = start_folder(choice)

@@ -25,7 +25,7 @@ from amvur.inference.silhouette.segmentation import HandLook, Segmentation, ship
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, feature_width, look_at_hand, vertex_evidence
 from amvur.models.texture import TextureConfig, TextureHead, VertexColors
-from amvur.pretrained import shipped
+from amvur.checkpoint_folder import shipped
 from amvur.settings import from_json
 from amvur.structures import RgbImage
 

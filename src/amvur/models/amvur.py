@@ -48,7 +48,6 @@ class AmvurHead(nn.Module):
     """
 
     vertices: Tensor
-    joints: Tensor
     vertex_places: Tensor
     joint_places: Tensor
 
@@ -62,13 +61,8 @@ class AmvurHead(nn.Module):
         """Take the zero-pose template (m), wrist at the origin."""
         super().__init__()
         self.config, self.design = config, design
-        unit = config.length_unit_m
-        self.register_buffer("vertices", vertices / unit, persistent=False)
-        self.register_buffer("joints", joints / unit, persistent=False)
-        pitch = config.position_unit_m
-        places = [p / pitch if design == "template" else _index_places(p) / pitch for p in (vertices, joints)]
-        for name, place in zip(("vertex_places", "joint_places"), places, strict=True):
-            self.register_buffer(name, place, persistent=False)
+        for name, values in template_buffers(vertices, joints, config, design).items():
+            self.register_buffer(name, values, persistent=False)
         width = config.feature_width + 3
         self.cross, self.inner = (
             nn.ModuleList(Attention(width, config.heads) for _ in range(config.blocks)) for _ in range(2)
@@ -155,6 +149,19 @@ def bounded_normal(
     log_scale = low + (high - low) * raw_scale.sigmoid()
     unit = config.length_unit_m
     return Normal(unit * (template + offset), unit * log_scale.exp(), validate_args=False)
+
+
+def template_buffers(
+    vertices: Float[Tensor, "V 3"], joints: Float[Tensor, "K 3"], config: AmvurConfig, design: Design
+) -> dict[str, Tensor]:
+    """Return what `AmvurHead` knows of the zero-pose template (m), by its buffers' names."""
+    unit, pitch = config.length_unit_m, config.position_unit_m
+    places = [p if design == "template" else _index_places(p) for p in (vertices, joints)]
+    return {
+        "vertices": vertices / unit,
+        "vertex_places": places[0] / pitch,
+        "joint_places": places[1] / pitch,
+    }
 
 
 def _index_places(points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:

@@ -35,7 +35,7 @@ class AffineTokens:
 
 def feature_tokens(feature: Float[Tensor, "B F"], coordinates: Float[Tensor, "N C"]) -> AffineTokens:
     """Return the tokens [F; x_n] of points `coordinates` (paper, §3.3: features with positions attached)."""
-    batch, n, c = len(feature), *coordinates.shape
+    batch, n, c = feature.shape[0], *coordinates.shape
     ones = coordinates.new_ones(n, 1)
     coefficients = torch.cat([ones, coordinates], -1).expand(batch, n, 1 + c)
     constant = torch.cat([feature, feature.new_zeros(batch, c)], -1)[:, None]
@@ -129,7 +129,7 @@ class TokenNorm(nn.LayerNorm):
         variance = ((tokens.coefficients @ gram) * tokens.coefficients).sum(-1, keepdim=True)
         scaled = tokens.coefficients * (variance.clamp_min(0) + self.eps).rsqrt()
         ones = torch.ones_like(variance)
-        bias = self.bias.expand(len(centered), 1, -1)
+        bias = self.bias.expand(centered.shape[0], 1, -1)
         return AffineTokens(torch.cat([ones, scaled], -1), torch.cat([bias, centered * self.weight], 1))
 
 

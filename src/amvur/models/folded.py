@@ -80,7 +80,7 @@ class FoldedHead(nn.Module):
 
     def forward(self, feature: Float[Tensor, "B F"]) -> Normal:
         """Return Normal(loc, scale) of (B,V,3) root-relative vertices in metres."""
-        batch = len(feature)
+        batch = feature.shape[0]
         numbers, keys = (p.expand(batch, -1, -1) for p in (self.vertex_places, self.joint_places))
         for i, inner in enumerate(self.inner):
             if len(self.cross):

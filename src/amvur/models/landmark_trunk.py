@@ -76,6 +76,7 @@ class LandmarkTrunk(nn.Module):
                 self.register_parameter(name, nn.Parameter(values))
             else:
                 self.register_buffer(name, values, persistent=False)
+        self._padded: dict[int, int] = {}
         with torch.no_grad():
             known = self._known(self._start, torch.zeros(1, 3, self.size_px, self.size_px), steps)
         pooled, neck, shallow = known[self._end].mean((2, 3)), known[self._neck], known[self._shallow]
@@ -114,6 +115,20 @@ class LandmarkTrunk(nn.Module):
         known = self._known(self._start, images, self._to_levels)
         return tuple(known[level] for level in self._levels)
 
+    @torch.no_grad()
+    def fold(self) -> LandmarkTrunk:
+        """Pad the kernels once, for pictures of `size_px`; the weights can no longer be saved or tuned."""
+        known = self._known(self._start, torch.zeros(1, 3, self.size_px, self.size_px), self._steps)
+        for step in self._steps:
+            if step.kind != "add" and step.output not in self._padded:
+                name = f"weight_{step.output}"
+                length = known[step.inputs[0]].shape[-1]
+                weight, after = _centered(getattr(self, name).detach(), length, step.stride)
+                delattr(self, name)
+                self.register_buffer(name, weight, persistent=False)
+                self._padded[step.output] = after
+        return self
+
     def _known(self, start: int, values: Float[Tensor, "B _ _ _"], steps: list[_Step]) -> dict[int, Tensor]:
         """Run operators on a map; return every map by the place of its tensor."""
         known = {start: values.contiguous(memory_format=torch.channels_last)}
@@ -128,9 +143,9 @@ class LandmarkTrunk(nn.Module):
             weight, bias = getattr(self, f"weight_{step.output}"), getattr(self, f"bias_{step.output}")
             source = known[step.inputs[0]]
             groups = source.shape[1] if step.kind == "depthwise" else 1
-            before, after = _padding(source.shape[-1], weight.shape[-1], step.stride)
-            # a row and a column of zeros before the kernel are cheaper than a padded copy of the map
-            weight = F.pad(weight, (after - before, 0) * 2)
+            after = self._padded.get(step.output)
+            if after is None:
+                weight, after = _centered(weight, source.shape[-1], step.stride)
             result = F.conv2d(source, weight, bias, step.stride, after, groups=groups)
         low, high = _LIMITS[step.activation]
         if low is None:
@@ -138,10 +153,14 @@ class LandmarkTrunk(nn.Module):
         return result.clamp(low, high) if torch.is_grad_enabled() else result.clamp_(low, high)
 
 
-def _padding(length: int, size: int, stride: int) -> tuple[int, int]:
-    """Return TensorFlow's SAME padding (before, after), the second larger by one where it is not even."""
-    total = max((-(-length // stride) - 1) * stride + size - length, 0)
-    return total // 2, total - total // 2
+def _centered(weight: Float[Tensor, "O I k k"], length: int, stride: int) -> tuple[Tensor, int]:
+    """Return a kernel and the even padding that together are TensorFlow's SAME padding of a map.
+
+    SAME pads one more at the end where the sum is odd. A row and a column of zeros before the kernel are
+    cheaper than a padded copy of the map.
+    """
+    total = max((-(-length // stride) - 1) * stride + weight.shape[-1] - length, 0)
+    return F.pad(weight, (total % 2, 0) * 2), total - total // 2
 
 
 def _read(path: Path) -> tuple[list[_Step], dict[str, np.ndarray], int, int]:

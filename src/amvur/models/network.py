@@ -18,6 +18,7 @@ from amvur.models.amvur import AmvurConfig, AmvurHead, FullyConnectedHead
 from amvur.models.backbone import make_backbone
 from amvur.models.features import Features
 from amvur.models.folded import folded
+from amvur.models.landmark_backbone import LandmarkBackbone
 from amvur.models.prior_net import HandEstimate, PriorNet, PriorNetConfig, camera_scale
 from amvur.settings import from_json
 
@@ -159,6 +160,8 @@ class HandNetwork(nn.Module):
 
     def fold(self) -> HandNetwork:
         """Make inference faster (`amvur.models.folded`); the weights can no longer be saved."""
+        if isinstance(self.backbone, LandmarkBackbone):
+            self.backbone.trunk.fold()
         if self.amvur is not None:
             self.amvur = folded(self.amvur)
         return self
@@ -193,7 +196,7 @@ class HandNetwork(nn.Module):
         root = joints.loc[:, :1]
         joints = Normal(joints.loc - root, joints.scale, validate_args=False)
         camera = estimate.camera.loc
-        eye = torch.eye(3, dtype=camera.dtype, device=camera.device).expand(len(camera), 3, 3)
+        eye = torch.eye(3, dtype=camera.dtype, device=camera.device).expand(camera.shape[0], 3, 3)
         return joints, project_distribution(joints, camera_scale(camera), eye, camera[:, 1:])
 
 

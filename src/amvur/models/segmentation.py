@@ -114,13 +114,13 @@ def mesh_hints(
     images: Float[Tensor, "B 3 S S"], depth_px: Float[Tensor, "B S S"], std_px: Float[Tensor, "B S S"]
 ) -> Float[Tensor, "B 10 S S"]:
     """Return how surely pixels lie inside of the mesh, and how like their colors are to those that do."""
-    depth, std = depth_px[:, None].clamp(-40, 60), std_px[:, None].clamp(0.5, 60)
-    sure = (depth / std).clamp(-4, 4)
+    depth, std = depth_px[:, None].clamp(-40.0, 60.0), std_px[:, None].clamp(0.5, 60.0)
+    sure = (depth / std).clamp(-4.0, 4.0)
     weight = torch.sigmoid(3 * (sure - 1)) * (depth > 0) + 1e-4
     total = weight.sum((-1, -2), keepdim=True)
     off = images - (images * weight).sum((-1, -2), keepdim=True) / total
     square = off.square().mean(1, keepdim=True)
     variance = (square * weight).sum((-1, -2), keepdim=True) / total
-    unlike = (square / (variance + _LIKE_SKIN**2)).clamp(0, 25).sqrt()
+    unlike = (square / (variance + _LIKE_SKIN**2)).clamp(0.0, 25.0).sqrt()
     sizes = [sure / 2, (depth / 20).clamp(-1.5, 1.5), std.log() / 2]
     return torch.cat([*sizes, images - 0.5, 3 * off, unlike / 2], 1)

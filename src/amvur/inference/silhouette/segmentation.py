@@ -20,7 +20,7 @@ from amvur.errors import ModelFileError
 from amvur.inference.vertex_evidence import HandView
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.segmentation import HandSegmenter, SegmentationConfig
-from amvur.pretrained import shipped
+from amvur.checkpoint_folder import shipped
 
 LEAST_STD_PX = 0.5
 """No outline is known to lie better than this (pixels of the crop): the picture blurs it."""
