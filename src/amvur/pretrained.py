@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from amvur.building import described
-from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.errors import AmvurError, ModelFileError
-from amvur.models.network import HandNetwork, NetworkConfig, make_network
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from amvur.models.network import HandNetwork
 
 REMEDY = "Use another checkpoint, or 'none' to fit hands to the detector's joints alone."
 
@@ -37,6 +37,8 @@ def load_network(
     `hand_model` says where the hand model lies if not where it did in training. Raises `ModelFileError` for
     a checkpoint or a hand model that is missing, damaged or not the one it was trained with.
     """
+    from amvur.checkpoint import load_checkpoint, load_weights
+
     settings, state, config = load_checkpoint(folder)
     if hand_model is not None:
         settings = {**settings, "hand_model": hand_model}
@@ -48,6 +50,9 @@ def load_network(
 
 def _make(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> HandNetwork:
     """Build the network that a checkpoint's settings describe."""
+    from amvur.building import described
+    from amvur.models.network import NetworkConfig, make_network
+
     try:
         with described(folder, "network", f"Use the version that wrote it, or: {REMEDY}", state):
             return make_network(NetworkConfig.from_json(settings))

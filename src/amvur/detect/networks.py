@@ -20,6 +20,8 @@ from amvur.reading import read_bytes
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+LANDMARKS_PX = 224
+"""Sides of the pictures that the hand-landmark network reads."""
 _OF_THIS_SIZE = 50_000_000
 """Bytes; the networks have 2 to 6 million, so anything much larger is not one of them."""
 

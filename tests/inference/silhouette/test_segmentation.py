@@ -76,9 +76,9 @@ def test_depth_inside_of_a_mask_is_that_in_the_whole_picture(corner):
 def test_hints_are_distances_to_the_outline_and_deviations_of_what_is_nearest():
     """Against brute force; the deviation grows along the picture's rows."""
     view = view_of(photograph())
-    std = 1 + view.pixels[0, :, 1].double().numpy() / 50
+    std = 1 + view.pixels[:, 1].astype(float) / 50
     depth, stated = outline_hints(view, std)
-    mask = view.raster.mask[0].numpy()
+    mask = view.raster.mask
     y, x = np.mgrid[0:224, 0:224]
     for row, column in np.random.default_rng(1).integers(0, 224, (60, 2)):
         gap = np.hypot(y - row, x - column)
@@ -102,7 +102,7 @@ def test_the_shipped_weights_find_the_hand_beside_a_mesh():
     depth, _ = outline_hints(view, 6.0)
     inner = np.abs(distance_transform_edt(truth) - distance_transform_edt(~truth)) > 2
     near = (np.abs(depth) < 12) & inner
-    mesh = view.raster.mask[0].numpy()
+    mesh = view.raster.mask
     assert (mesh == truth)[near].mean() < 0.85
     for answer in (shows, covers):
         assert ((answer > 0) == truth)[near & mesh].mean() > 0.95

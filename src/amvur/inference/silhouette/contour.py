@@ -73,7 +73,7 @@ def find_contour(
     `inside_image` are those that lie in the photograph; `parts` number the parts of the hand with a thickness
     of their own, −1 where the mesh ends and the arm goes on.
     """
-    mask, scale = view.raster.mask[0].numpy(), settings.scale(view)
+    mask, scale = view.raster.mask, settings.scale(view)
     depth, odds = pixels.depth_px, pixels.evidence.clip(-settings.most_evidence, settings.most_evidence)
     row, column = _outline(mask, round(_EVERY * scale))
     normal = _normals(depth, row, column, _SMOOTH_PX * scale)
@@ -117,8 +117,8 @@ def _nearest_vertex(
     view: HandView, row: Int[NDArray[Any], "N"], column: Int[NDArray[Any], "N"]
 ) -> Int[NDArray[Any], "N"]:
     """Return the vertex of each pixel's face that is nearest to it."""
-    corners = view.faces[view.raster.pix_to_face[0, row, column]].numpy()
-    nearest = view.raster.bary_coords[0, row, column].numpy().argmax(1)
+    corners = view.faces[view.raster.pix_to_face[row, column]]
+    nearest = view.raster.bary_coords[row, column].argmax(1)
     vertex: Int[NDArray[Any], "N"] = np.take_along_axis(corners, nearest[:, None], 1)[:, 0]
     return vertex
 

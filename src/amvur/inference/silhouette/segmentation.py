@@ -5,22 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int
+from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit, log_ndtr
 
-from amvur.building import described
-from amvur.checkpoint import load_checkpoint, load_weights
 from amvur.errors import ModelFileError
-from amvur.inference.vertex_evidence import HandView
-from amvur.models.landmark_trunk import LandmarkTrunk
-from amvur.models.segmentation import HandSegmenter, SegmentationConfig
+from amvur.inference.vertex_evidence import HandView, Map
 from amvur.pretrained import shipped
+
+if TYPE_CHECKING:
+    from amvur.models.landmark_trunk import LandmarkTrunk
+    from amvur.models.segmentation import HandSegmenter
 
 LEAST_STD_PX = 0.5
 """No outline is known to lie better than this (pixels of the crop): the picture blurs it."""
@@ -84,16 +83,16 @@ class Segmentation:
 
     def __init__(self, network: HandSegmenter, trunk: LandmarkTrunk) -> None:
         """Take a network, for inference only."""
+        import torch
+
         network = network.eval().requires_grad_(False)
         self.network = network.to(memory_format=torch.channels_last)  # as the maps are, and a third faster
         self.trunk = trunk
 
-    @torch.inference_mode()
     def with_maps(self, view: HandView) -> HandView:
-        """Return a view with the maps that the frozen network sees in its image."""
-        return view if view.maps is not None else replace(view, maps=self.trunk.pyramid(view.image))
+        """Return a view with the maps that the frozen network sees in its picture."""
+        return view if view.maps is not None else replace(view, maps=self._pyramid(view.picture))
 
-    @torch.inference_mode()
     def __call__(self, view: HandView, mesh_std_px: Float[NDArray[Any], "V"] | float) -> HandPixels:
         """Return which pixels of a view, whose mesh covers some, show the hand.
 
@@ -102,8 +101,33 @@ class Segmentation:
         """
         depth, std = outline_hints(view, mesh_std_px)
         maps = self.with_maps(view).maps
-        hints = (torch.from_numpy(x)[None].float() for x in (depth, std))
-        return HandPixels(self.network(view.image, *hints, maps)[0].numpy(), depth, std)
+        assert maps is not None
+        return HandPixels(self._logits(view.picture, depth, std, maps), depth, std)
+
+    def _pyramid(self, picture: UInt8[NDArray[Any], "S S 3"]) -> tuple[Map, ...]:
+        """Run the frozen network."""
+        import torch
+
+        with torch.inference_mode():
+            images = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
+            return tuple(m[0].numpy() for m in self.trunk.pyramid(images))
+
+    def _logits(
+        self,
+        picture: UInt8[NDArray[Any], "S S 3"],
+        depth_px: Float64[NDArray[Any], "S S"],
+        std_px: Float64[NDArray[Any], "S S"],
+        maps: tuple[Map, ...],
+    ) -> Float32[NDArray[Any], "2 S S"]:
+        """Run the decoder."""
+        import torch
+
+        with torch.inference_mode():
+            images = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
+            hints = (torch.from_numpy(x)[None].float() for x in (depth_px, std_px))
+            told = self.network(images, *hints, tuple(torch.from_numpy(m)[None] for m in maps))
+            logits: Float32[NDArray[Any], "2 S S"] = told[0].numpy()
+            return logits
 
     def look(self, view: HandView, mesh_std_px: Float[NDArray[Any], "V"] | float) -> HandLook:
         """Return a view with its maps and which of its pixels show the hand."""
@@ -118,12 +142,12 @@ def outline_hints(
 
     Pixels beside the mesh take the standard deviation of the nearest that it covers.
     """
-    mask = view.raster.mask[0].numpy()
+    mask = view.raster.mask
     depth, nearest = signed_depth(mask)
-    known = np.full(len(view.vertices[0]), mesh_std_px) if np.isscalar(mesh_std_px) else mesh_std_px
-    corners = view.faces[view.raster.pix_to_face[0][view.raster.mask[0]]].numpy()
+    known = np.full(len(view.vertices), mesh_std_px) if np.isscalar(mesh_std_px) else mesh_std_px
+    corners = view.faces[view.raster.pix_to_face[mask]]
     std = np.zeros(mask.shape)
-    std[mask] = (np.asarray(known)[corners] * view.raster.bary_coords[0].numpy()[mask]).sum(1)
+    std[mask] = (np.asarray(known)[corners] * view.raster.bary_coords[mask]).sum(1)
     return depth, np.hypot(std[nearest], LEAST_STD_PX)
 
 
@@ -161,6 +185,11 @@ def load_segmentation(folder: Path, trunk: LandmarkTrunk | None = None) -> Segme
 
     Raises `ModelFileError` if it is missing or cannot be used.
     """
+    from amvur.building import described
+    from amvur.checkpoint import load_checkpoint, load_weights
+    from amvur.models.landmark_trunk import LandmarkTrunk
+    from amvur.models.segmentation import HandSegmenter, SegmentationConfig
+
     settings, state, _ = load_checkpoint(folder)
     trunk = trunk or LandmarkTrunk()
     with described(folder, "segmentation", "Use the version that wrote it.", state):
