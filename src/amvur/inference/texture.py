@@ -19,6 +19,7 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
+from amvur.inference.silhouette.distance import nearest_marked
 from amvur.raster import face_crosses, rasterize, seen_from_outside, vertex_normals, visible_vertices
 
 SKIN_COLOR = (0.78, 0.60, 0.51)
@@ -126,10 +127,7 @@ def outline_distances(
     far = np.where(zbuf > 0, zbuf, 10 * depth)
     step = ndimage.maximum_filter(far, 3) - ndimage.minimum_filter(far, 3)
     smooth = step < _OUTLINE_STEP * depth / focal
-    if smooth.all():
-        return np.full(zbuf.shape, np.inf)
-    distance: Float64[NDArray[Any], "h w"] = ndimage.distance_transform_edt(smooth)
-    return distance
+    return nearest_marked(~smooth)[0]
 
 
 def _lookup(

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from amvur.hand.texture_coordinates import TextureCoordinates
 from amvur.inference.regressed_texture import Texture
+from amvur.inference.silhouette.distance import nearest_marked
 from amvur.inference.vertex_evidence import HandView, facing, look_at_hand
 from amvur.raster import rasterize, vertex_normals
 from amvur.structures import RgbImage, UvTexture
@@ -54,8 +55,8 @@ def bake(
         colors = share[:, None] * photo + (1 - share[:, None]) * colors
     picture = np.zeros((size_px, size_px, 3))
     picture[inside] = colors
-    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
-    pixels = (picture[tuple(nearest)] * 255).round().clip(0, 255).astype(np.uint8)
+    _, row, column = nearest_marked(inside)
+    pixels = (picture[row, column] * 255).round().clip(0, 255).astype(np.uint8)
     return UvTexture(pixels, atlas.uv.astype(np.float32), atlas.faces, atlas.vertices)
 
 

@@ -141,15 +141,16 @@ def vertex_evidence(
     the frozen network says of the view's picture.
     """
     places = view.pixels / np.float32(view.crop.size_px)
-    picture = view.picture.transpose(2, 0, 1)
-    near = [_blocks(picture, k).mean((-3, -1)) / 255 for k in (8, 32)]
+    picture = view.picture.astype(np.float32) / 255
+    sums = _blocks(np.add, picture, 8)
+    near = [sums.transpose(2, 0, 1) / 8**2, _blocks(np.add, sums, 4).transpose(2, 0, 1) / 32**2]
     features = np.empty((len(places), sum(len(m) for m in (*maps, *near)) + GEOMETRY), dtype=np.float32)
     first = 0
     for values in (*maps, *near):
         _sample(values, places, features, first)
         first += len(values)
     features[:, first:] = _geometry(view, template, places)
-    colors = sample_map(picture / np.float32(255), places)
+    colors = sample_map(picture.transpose(2, 0, 1), places)
     return VertexEvidence(features, colors, view.visible, maps[-1].mean((1, 2)))
 
 
@@ -177,11 +178,13 @@ def _sample(
     sample(plane, place, found, first)
 
 
-def _blocks(values: NDArray[Any], side: int) -> NDArray[Any]:
-    """Cut planes (*c,h,w) into blocks: (*c, rows, side, columns, side), less what is left at the end."""
-    rows, columns = (length // side for length in values.shape[-2:])
-    whole = values[..., : rows * side, : columns * side]
-    return whole.reshape(*values.shape[:-2], rows, side, columns, side)
+def _blocks(join: np.ufunc, values: NDArray[Any], side: int) -> NDArray[Any]:
+    """Join the numbers in whole blocks of side × side of (h,w,*c); what is left at the end is dropped."""
+    rows, columns, *rest = (values.shape[0] // side, values.shape[1] // side, *values.shape[2:])
+    whole = values[: rows * side, : columns * side]
+    tall = join.reduce(whole.reshape(rows, side, -1), 1)  # along memory first, which is fast
+    blocks: NDArray[Any] = join.reduce(tall.reshape(rows, columns, side, *rest), 2)
+    return blocks
 
 
 def _geometry(
@@ -191,11 +194,12 @@ def _geometry(
     posed = view.vertices - view.vertices.mean(0)
     normals = vertex_normals(view.vertices, view.faces)
     cosine = facing(view.vertices, normals)[:, None]
-    mask, depth = view.raster.mask, np.where(view.raster.mask, view.raster.zbuf, np.inf)
-    border = _CELL_PX // 2
-    near = _windows(np.add, _blocks(np.pad(mask, border), _CELL_PX).mean((1, 3)) / 4)
+    mask, border = view.raster.mask, _CELL_PX // 2
+    shares = np.pad(mask.astype(np.float64), border) / (2 * _CELL_PX) ** 2
+    near = _windows(np.add, _blocks(np.add, shares, _CELL_PX))
+    depth = np.pad(np.where(mask, view.raster.zbuf, np.inf), border, constant_values=np.inf)
     wide = ndimage.uniform_filter(near, 7, mode="constant")
-    front = _windows(np.minimum, _blocks(np.pad(depth, border, constant_values=np.inf), _CELL_PX).min((1, 3)))
+    front = _windows(np.minimum, _blocks(np.minimum, depth, _CELL_PX))
     far = view.vertices[:, 2].max()
     ahead = sample_map(np.minimum(front, far)[None], places)
     gap = ((view.vertices[:, 2:] - ahead) / _STEP_M).clip(-1, 5)

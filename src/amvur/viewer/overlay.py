@@ -94,15 +94,16 @@ def _blend_mesh(
     raster = rasterize(vertices, hand.faces, intrinsics.astype(np.float32), y1 - y0, x1 - x0)
     colors = uncertainty_colors(hand.vertices_std).astype(np.float32)
     attributes = np.concatenate([colors, vertex_normals(vertices, hand.faces)], axis=1)
-    pixels, mask = interpolate(raster, attributes, hand.faces).astype(np.float64), raster.mask
-    lit = pixels[..., :3] * _shade(pixels[..., 3:])[..., None]
+    mask = raster.mask
+    pixels = interpolate(raster, attributes, hand.faces)[mask].astype(np.float64)
+    lit = pixels[:, :3] * _shade(pixels[:, 3:])[:, None]
     blended = canvas.copy()
     view = blended[y0:y1, x0:x1]
-    view[mask] = _MESH_OPACITY * lit[mask] + (1 - _MESH_OPACITY) * view[mask]
+    view[mask] = _MESH_OPACITY * lit + (1 - _MESH_OPACITY) * view[mask]
     return blended
 
 
-def _shade(normals: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+def _shade(normals: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
     """Return the brightness under a lamp above the camera's left shoulder, in [0.35, 1.15]."""
     lamp = np.array([-0.35, -0.55, -0.76])
     length = np.maximum(np.linalg.norm(normals, axis=-1), 1e-9)

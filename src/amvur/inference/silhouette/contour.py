@@ -95,7 +95,9 @@ def _outline(
     mask: Bool[NDArray[Any], "S S"], every: int
 ) -> tuple[Int[NDArray[Any], "N"], Int[NDArray[Any], "N"]]:
     """Return rows and columns of two of `every` (odd) outermost pixels of a mask, however they run."""
-    row, column = (mask & ~ndimage.binary_erosion(mask, border_value=1)).nonzero()
+    wide = np.pad(mask, 1, constant_values=True)
+    surrounded = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    row, column = (mask & ~surrounded).nonzero()
     kept = np.isin((column + 2 * row) % every, (0, every // 2 + 1))
     return row[kept], column[kept]
 
@@ -107,8 +109,12 @@ def _normals(
     smooth_px: float,
 ) -> Float64[NDArray[Any], "N 2"]:
     """Return outward unit normals (x, y) of the outline."""
-    by_row, by_column = np.gradient(ndimage.gaussian_filter(depth, smooth_px))
-    normal = -np.stack([by_column[row, column], by_row[row, column]], 1)
+    smooth = ndimage.gaussian_filter(depth, smooth_px)
+    top, bottom = np.maximum(row - 1, 0), np.minimum(row + 1, len(depth) - 1)
+    left, right = np.maximum(column - 1, 0), np.minimum(column + 1, len(depth) - 1)
+    by_row = (smooth[bottom, column] - smooth[top, column]) / (bottom - top)
+    by_column = (smooth[row, right] - smooth[row, left]) / (right - left)
+    normal = -np.stack([by_column, by_row], 1)
     unit: Float64[NDArray[Any], "N 2"] = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)
     return unit
 

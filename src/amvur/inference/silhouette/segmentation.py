@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.special import expit, log_ndtr
 
 from amvur.errors import ModelFileError
+from amvur.inference.silhouette.distance import nearest_marked
 from amvur.inference.vertex_evidence import HandView, Map
 from amvur.pretrained import shipped
+from amvur.raster import interpolate
 
 if TYPE_CHECKING:
     from amvur.models.landmark_trunk import LandmarkTrunk
@@ -142,33 +143,22 @@ def outline_hints(
 
     Pixels beside the mesh take the standard deviation of the nearest that it covers.
     """
-    mask = view.raster.mask
-    depth, nearest = signed_depth(mask)
-    known = np.full(len(view.vertices), mesh_std_px) if np.isscalar(mesh_std_px) else mesh_std_px
-    corners = view.faces[view.raster.pix_to_face[mask]]
-    std = np.zeros(mask.shape)
-    std[mask] = (np.asarray(known)[corners] * view.raster.bary_coords[mask]).sum(1)
-    return depth, np.hypot(std[nearest], LEAST_STD_PX)
+    raster, known = view.raster, np.asarray(mesh_std_px)
+    depth, row, column = signed_depth(raster.mask)
+    if known.ndim == 0:
+        return depth, np.full(depth.shape, np.hypot(known, LEAST_STD_PX))
+    std = interpolate(raster, known.astype(np.float32)[:, None], view.faces)[..., 0]
+    return depth, np.hypot(std[row, column].astype(np.float64), LEAST_STD_PX)
 
 
 def signed_depth(
     mask: Bool[NDArray[Any], "S S"],
-) -> tuple[Float64[NDArray[Any], "S S"], tuple[Int[NDArray[Any], "S S"], Int[NDArray[Any], "S S"]]]:
+) -> tuple[Float64[NDArray[Any], "S S"], Int[NDArray[Any], "S S"], Int[NDArray[Any], "S S"]]:
     """Return how far pixels lie inside of a mask (negative: outside), to its outline between the pixels, and
     row and column of the nearest pixel of the mask."""
-    beside, (row, column) = ndimage.distance_transform_edt(~mask, return_indices=True)
-    depth = 0.5 - beside
-    depth[mask] = depth_inside(mask)
-    return depth, (row, column)
-
-
-def depth_inside(mask: Bool[NDArray[Any], "S S"]) -> Float64[NDArray[Any], "N"]:
-    """Return how far inside of a mask its N pixels (row-major) lie, to its end between the pixels."""
-    if not mask.any():
-        return np.zeros(0)
-    box = tuple(slice(max(at.min() - 1, 0), at.max() + 2) for at in mask.nonzero())
-    inside: Float64[NDArray[Any], "N"] = ndimage.distance_transform_edt(mask[box])[mask[box]] - 0.5
-    return inside
+    beside, row, column = nearest_marked(mask)
+    inside, _, _ = nearest_marked(~mask)
+    return np.where(mask, inside - 0.5, 0.5 - beside), row, column
 
 
 @lru_cache(maxsize=1)
