@@ -135,7 +135,7 @@ class Ways:
 
     def __init__(self, checkpoint: Path, baseline: Path | None) -> None:
         """Load the texture head and, if there is one, the perceptron on the global feature."""
-        self.regressor = load_regressor(checkpoint, HandModel(load_hand_model("open")))
+        self.regressor = load_regressor(checkpoint, load_hand_model("open"))
         self.baseline = None if baseline is None else load_baseline(baseline)
 
     @torch.inference_mode()
@@ -150,12 +150,12 @@ class Ways:
             return {"ours": texture.colors, "head alone": texture.colors, **found}, texture
         texture = self.regressor(*mesh_of(case), case.left, case.std_px)
         view = self.regressor.segmentation.with_maps(view)
-        head_alone = self.regressor.regress(view).loc[0].numpy()
+        head_alone = self.regressor.regress(view).loc
         found = {"ours": texture.colors, "head alone": head_alone, **found}
         if self.baseline is not None:
             assert view.maps is not None
             evidence = vertex_evidence(view, self.regressor.template, view.maps)
-            found["global feature"] = self.baseline(evidence.pooled)[0].numpy()
+            found["global feature"] = self.baseline(torch.from_numpy(evidence.pooled)[None])[0].numpy()
         return found, texture
 
 
@@ -219,16 +219,13 @@ class Canvas:
 
 def whole_picture(case: Case) -> Canvas | None:
     """Score in the picture itself, where the mesh covers pixels that show the hand."""
-    mesh = torch.from_numpy(case.vertices).float()[None]
-    triangles = torch.from_numpy(np.ascontiguousarray(case.faces)).long()
-    camera = torch.from_numpy(case.intrinsics).float()[None]
-    raster = skin_raster(mesh, triangles, camera, case.image.shape[0])
-    shows = raster.mask[0].numpy() & case.mask
-    rows, columns = shows.nonzero()
+    mesh, camera = case.vertices.astype(np.float32), case.intrinsics.astype(np.float32)
+    raster = skin_raster(mesh, case.faces, camera, case.image.shape[0])
+    rows, columns = (raster.mask & case.mask).nonzero()
     if len(rows) < 50:
         return None
-    corners = case.faces[raster.pix_to_face[0].numpy()[rows, columns]]
-    weights = raster.bary_coords[0].numpy()[rows, columns].astype(np.float64)
+    corners = case.faces[raster.pix_to_face[rows, columns]]
+    weights = raster.bary_coords[rows, columns].astype(np.float64)
     starts = np.arange(len(rows) + 1) * 3
     matrix = sparse.csr_array((weights.ravel(), corners.ravel(), starts), (len(rows), len(case.vertices)))
     image = case.image / 255
@@ -241,5 +238,5 @@ def crop_of_photo(case: Case) -> Canvas | None:
     if view is None or not view.raster.mask.any():
         return None
     matrix, pixels = pixel_equations(view)
-    rows, columns = view.raster.mask[0].numpy().nonzero()
-    return Canvas(matrix, pixels, rows, columns, view.image[0].permute(1, 2, 0).double().numpy())
+    rows, columns = view.raster.mask.nonzero()
+    return Canvas(matrix, pixels, rows, columns, view.picture / 255)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from amvur.inference.regressed_texture import Texture
 from amvur.inference.vertex_evidence import HandView
-from amvur.render import interpolate, rasterize
+from amvur.raster import interpolate, rasterize
 
 _FULL_SCALE = 0.2
 """The standard deviation of a color that is drawn in full yellow."""
@@ -19,7 +18,7 @@ def sheet(view: HandView, texture: Texture, sampled: np.ndarray, left: bool) -> 
     """Crop, textured mesh over it and alone, from behind (ours, sampled), uncertainty, visibility."""
     assert texture.std is not None
     assert texture.seen is not None
-    photo = view.image[0].permute(1, 2, 0).numpy()
+    photo = view.picture / 255
     front, mask = draw(view, texture.colors)
     behind = turned(view)
     tiles = [
@@ -40,15 +39,15 @@ def draw(view: HandView, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mesh in its vertex colors on gray, and where it is."""
     size = view.crop.size_px
     raster = rasterize(view.vertices, view.faces, view.intrinsics, size, size)
-    picture = interpolate(raster, torch.as_tensor(colors).float()[None], view.faces)[0].numpy()
-    mask = raster.mask[0].numpy()[..., None]
+    picture = interpolate(raster, np.float32(colors), view.faces)
+    mask = raster.mask[..., None]
     return np.where(mask, picture, 0.85), mask
 
 
 def turned(view: HandView) -> HandView:
     """The hand seen from behind: half a turn about the upright axis through its middle."""
-    middle = (view.vertices.amin(1) + view.vertices.amax(1)) / 2
-    return replace(view, vertices=(view.vertices - middle) * torch.tensor([-1.0, 1.0, -1.0]) + middle)
+    middle = (view.vertices.min(0) + view.vertices.max(0)) / 2
+    return replace(view, vertices=(view.vertices - middle) * np.float32([-1, 1, -1]) + middle)
 
 
 def heat(values: np.ndarray) -> np.ndarray:

@@ -16,9 +16,15 @@ from texture_data import NAMES, SEED, error_shares, shows_hand, spread_px, with_
 
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference.regressed_texture import USUAL, FitSettings, load_regressor, pixel_equations, settle
+from amvur.inference.regressed_texture import (
+    USUAL,
+    FitSettings,
+    VertexColors,
+    load_regressor,
+    pixel_equations,
+    settle,
+)
 from amvur.inference.vertex_evidence import HandView, look_at_hand
-from amvur.models.texture import VertexColors
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ def choose(args: argparse.Namespace) -> None:
 def held_out(args: argparse.Namespace) -> Iterator[HeldOut]:
     """Yield the hands of a held-out shard, with errors of their meshes."""
     hand = HandModel(load_hand_model("open"))
-    regressor = load_regressor(args.output, hand)
+    regressor = load_regressor(args.output, hand.arrays)
     stored = load_file(sorted((args.work / "pool").glob("*.safetensors"))[0])
     labels = {name: tensor[: args.held_out] for name, tensor in stored.items()}
     generator = torch.Generator().manual_seed(SEED)
@@ -100,7 +106,7 @@ def held_out(args: argparse.Namespace) -> Iterator[HeldOut]:
             continue
         view = regressor.segmentation.with_maps(view)
         shown = bits(labels["unoccluded_vertices"][i], vertices.shape[1]).numpy()
-        visible = view.visible[0].numpy()
+        visible = view.visible
         matrix, pixels = pixel_equations(view)
         shows = shows_hand(view, bits(labels["mask"][i], image.shape[0] ** 2))
         if not ((shown & visible).any() and (visible & ~shown).any() and shows.sum() > 50):

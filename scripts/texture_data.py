@@ -15,8 +15,8 @@ from torch import Tensor
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.estimator.posterior import projected_std
+from amvur.inference.silhouette.segmentation import Segmentation, shipped_segmentation
 from amvur.inference.vertex_evidence import HandView, look_at_hand, vertex_evidence
-from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.texture import VertexEvidence
 
 SEED = 17
@@ -73,7 +73,7 @@ def spread_px(
 
 def features(args: argparse.Namespace) -> None:
     """Write evidence and labels of shards of pictures."""
-    hand, trunk = HandModel(load_hand_model("open")), LandmarkTrunk()
+    hand, segmentation = HandModel(load_hand_model("open")), shipped_segmentation()
     shards = sorted((args.work / "pool").glob("*.safetensors"))[: args.shards]
     for shard, path in pending(shards, args.texture, args.part, args.parts):
         generator = torch.Generator().manual_seed(SEED + int(shard.stem))
@@ -85,14 +85,14 @@ def features(args: argparse.Namespace) -> None:
             vertices = hand(*(parameters[n] for n in NAMES[2:])).vertices
         pictures = ({name: values[i] for name, values in labels.items()} for i in range(count))
         posed = zip(pictures, vertices, strict=True)
-        write_rows((one_picture(*picture, hand, trunk, generator) for picture in posed), path)
+        write_rows((one_picture(*picture, hand, segmentation, generator) for picture in posed), path)
 
 
 def one_picture(
     label: dict[str, Tensor],
     vertices: Tensor,
     hand: HandModel,
-    trunk: LandmarkTrunk,
+    segmentation: Segmentation,
     generator: torch.Generator,
 ) -> dict[str, Tensor] | None:
     """Return what is stored of one picture; None where its mesh, with errors, is not in it."""
@@ -100,13 +100,15 @@ def one_picture(
     view = look_at_hand(label["images"].numpy(), vertices.numpy(), hand.faces.numpy(), camera.numpy())
     if view is None or not view.raster.mask.any():
         return None
-    evidence = vertex_evidence(view, hand.v_template, trunk.pyramid(view.image))
+    view = segmentation.with_maps(view)
+    assert view.maps is not None
+    evidence = vertex_evidence(view, hand.arrays.v_template, view.maps)
     count = len(vertices)
     return {
-        "features": evidence.features[0].half(),
-        "colors": (evidence.colors[0] * 255).round().to(torch.uint8),
-        "visible": evidence.visible[0],
-        "pooled": evidence.pooled[0].half(),
+        "features": torch.from_numpy(evidence.features).half(),
+        "colors": torch.from_numpy((evidence.colors * 255).round().astype(np.uint8)),
+        "visible": torch.from_numpy(evidence.visible),
+        "pooled": torch.from_numpy(evidence.pooled).half(),
         "truth": label["vertex_colors"],
         "shown": bits(label["unoccluded_vertices"], count),
         **skin_pixels(view, bits(label["mask"], label["images"].shape[0] ** 2), generator),
@@ -115,9 +117,9 @@ def one_picture(
 
 def shows_hand(view: HandView, mask: Tensor) -> np.ndarray:
     """Return which of the pixels that the mesh covers (row-major) show the hand; `mask` is the picture's."""
-    y, x = view.raster.mask[0].nonzero(as_tuple=True)
+    y, x = view.raster.mask.nonzero()
     side = int(len(mask) ** 0.5)
-    places = view.crop.invert_points(torch.stack([x, y], 1).double().numpy() + 0.5)
+    places = view.crop.invert_points(np.column_stack([x, y]) + 0.5)
     column, row = np.floor(places).astype(int).T
     inside = (column >= 0) & (row >= 0) & (column < side) & (row < side)
     shows: np.ndarray = (
@@ -131,16 +133,16 @@ def skin_pixels(view: HandView, mask: Tensor, generator: torch.Generator) -> dic
 
     Where fewer are in sight they are repeated; where none is, their weights are 0.
     """
-    y, x = view.raster.mask[0].nonzero(as_tuple=True)
+    y, x = view.raster.mask.nonzero()
     chosen = torch.from_numpy(np.flatnonzero(shows_hand(view, mask)))
     usable = len(chosen) > 0
     chosen = chosen if usable else torch.arange(len(x))
     chosen = chosen[torch.randint(len(chosen), (PIXELS,), generator=generator)]
-    y, x = y[chosen], x[chosen]
+    y, x = y[chosen.numpy()], x[chosen.numpy()]
     return {
-        "corners": view.faces[view.raster.pix_to_face[0, y, x]].to(torch.int16),
-        "weights": (view.raster.bary_coords[0, y, x] * usable).half(),
-        "pixels": (view.image[0, :, y, x].T * 255).round().to(torch.uint8),
+        "corners": torch.from_numpy(view.faces[view.raster.pix_to_face[y, x]]).to(torch.int16),
+        "weights": torch.from_numpy(view.raster.bary_coords[y, x] * usable).half(),
+        "pixels": torch.from_numpy(view.picture[y, x]),
     }
 
 

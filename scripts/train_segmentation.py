@@ -86,7 +86,7 @@ def one_picture(
     view = look_at_hand(image, vertices.numpy(), hand.faces.numpy(), label["intrinsics"].numpy())
     if view is None or not view.raster.mask.any():
         return None
-    picture = view.image
+    picture = torch.tensor(view.picture).permute(2, 0, 1)[None] / 255
     if torch.rand((), generator=generator) < RECOLORED:
         changes = AugmentConfig()
         picture = add_noise(jitter_color(picture, generator, changes), generator, changes).clamp(0, 1)
@@ -96,15 +96,15 @@ def one_picture(
         return None
     shows = bits(label["mask"], image[..., 0].size).view(image.shape[:2]).numpy()
     shows = view.crop.warp(np.repeat(255 * shows[..., None].astype(np.uint8), 3, 2))[..., 0] > 127
-    posed = truth.double() @ torch.from_numpy(view.crop.R_crop_camera.T)
-    covers = skin_raster(posed.float()[None], view.faces, view.intrinsics, view.crop.size_px).mask[0]
+    posed = (truth.double().numpy() @ view.crop.R_crop_camera.T).astype(np.float32)
+    covers = skin_raster(posed, view.faces, view.intrinsics, view.crop.size_px).mask
     with torch.inference_mode():
         maps = trunk.pyramid(picture)
     return {
         "image": (picture[0] * 255).round().to(torch.uint8),
         "depth": torch.from_numpy(depth.clip(-40, 60)).half(),
         "std": torch.from_numpy(std.clip(LEAST_STD_PX, 60)).half(),
-        "hand": torch.stack([torch.from_numpy(shows), covers]),
+        "hand": torch.from_numpy(np.stack([shows, covers])),
         "counted": torch.from_numpy(counted),
         **{f"map{k}": values[0].half() for k, values in enumerate(maps)},
     }

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-NEAR_M = 1e-3
-_MIN_AREA_PX2 = 1e-12
+from amvur.raster import MIN_AREA_PX2, NEAR_M
+
 _CHUNK = 1 << 18
 _DEVICE_CHUNK = 1 << 22
 """Candidates taken at a time (about 250 bytes each): few for a CPU's caches, many for a device."""
@@ -59,7 +59,7 @@ def screen_triangles(
         x[..., 2] - x[..., 0]
     )
     # y points down, so a face whose corners run counter-clockwise seen from outside has area < 0.
-    drawn = (area.abs() > _MIN_AREA_PX2) & area.isfinite()
+    drawn = (area.abs() > MIN_AREA_PX2) & area.isfinite()
     drawn &= ((inverse_depth > 0) & (inverse_depth < 1 / NEAR_M)).all(-1)
     if cull_backfaces:
         drawn &= area < 0

@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from amvur.errors import ModelFileError, OutputError
-from amvur.reading import brief, read_bytes, read_json, reading
+from amvur.onnx_network import Arrays, OnnxNetwork
+from amvur.reading import brief, read_json
 from amvur.whole_files import write_files
 
 SCHEMA = "amvur-checkpoint/1"
@@ -32,7 +34,7 @@ _SECTIONS = ("hand_model", "card", "calibration", "fusion", "onnx")
 
 def shipped(name: str) -> Path | None:
     """Return the folder of weights that ship with the package under a name, None if there are none."""
-    folder = Path(str(files("amvur"))) / "assets" / name
+    folder = Path(str(resources.files("amvur"))) / "assets" / name
     return folder if (folder / CONFIG).is_file() else None
 
 
@@ -65,37 +67,60 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     return {**{name: {} for name in _SECTIONS}, **config}
 
 
-def read_onnx(folder: Path, config: dict[str, Any]) -> bytes:
-    """Return the network that inference runs, whose configuration is `config`.
+def open_onnx(
+    folder: Path,
+    config: dict[str, Any],
+    outputs: Sequence[str],
+    *,
+    name: str = ONNX,
+    device: str = "cpu",
+    constants: Arrays | None = None,
+) -> OnnxNetwork:
+    """Return a network that inference runs, loaded, of a checkpoint whose configuration is `config`.
 
-    Raises `ModelFileError` where there is none, with the way to make it, or where it is damaged.
+    Raises `ModelFileError` where there is none, with the way to make it, and where it is damaged or has other
+    outputs than `outputs`.
     """
-    again = f"Make it anew: amvur export-network {folder}"
-    if ONNX not in config["onnx"]:
+    path, again = folder / name, f"Make it anew: amvur export-network {folder}"
+    if name not in config["onnx"]:
         raise ModelFileError(
-            f"The checkpoint {folder} has weights for training only, no {ONNX}, which reconstructing needs. "
-            f"Make it once, where training is installed: amvur export-network {folder}"
+            f"The checkpoint {folder} has weights for training only, no {name}, which reconstructing needs. "
+            f"Make it once, where training is installed (pip install 'amvur[train]'): amvur export-network "
+            f"{folder}"
         )
-    path, entry = folder / ONNX, config["onnx"][ONNX]
-    with reading(path, "a network", again, ModelFileError):
-        data = read_bytes(path, ONNX_BYTES)
-        if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            raise ModelFileError(f"{path} is damaged, or of other weights than {CONFIG} says. {again}")
-        return data
+    network = OnnxNetwork(
+        path,
+        device=device,
+        constants=constants,
+        sha256=config["onnx"][name]["sha256"],
+        limit_bytes=ONNX_BYTES,
+        error=ModelFileError,
+        remedy=again,
+    )
+    found = [output.name for output in network.session().get_outputs()]
+    if found != list(outputs):
+        raise ModelFileError(f"{path} is another network: its outputs are {brief(found)}. {again}")
+    return network
 
 
-def add_onnx(folder: Path, data: bytes) -> None:
-    """Put a network that inference runs into a checkpoint's folder.
+def add_onnx(folder: Path, networks: Mapping[str, bytes]) -> None:
+    """Put networks that inference runs into a checkpoint's folder, by their files' names.
 
-    Raises `OutputError` where it cannot be written or where a file of its name is another's.
+    Raises `OutputError` where they cannot be written or where a file of such a name is another's.
     """
     config = read_config(folder)
-    path = folder / ONNX
-    if os.path.lexists(path) and ONNX not in config["onnx"]:
-        raise OutputError(f"{path} is no file of this checkpoint, so it is not overwritten. Move it away.")
-    entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    text = json.dumps({**config, "onnx": {ONNX: entry}}, indent=2) + "\n"
-    write_files({path: data, folder / CONFIG: text.encode()})
+    for name in networks:
+        if os.path.lexists(folder / name) and name not in config["onnx"]:
+            raise OutputError(
+                f"{folder / name} is no file of this checkpoint, so it is not overwritten. Move it away."
+            )
+    entries = {
+        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in networks.items()
+    }
+    text = json.dumps({**config, "onnx": entries}, indent=2) + "\n"
+    files = {folder / name: data for name, data in networks.items()}
+    write_files({**files, folder / CONFIG: text.encode()})
 
 
 def _is_complete(config: dict[str, Any]) -> bool:

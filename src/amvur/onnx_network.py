@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Mapping
@@ -35,34 +36,38 @@ class OnnxNetwork:
         name: str = "",
         device: str = "cpu",
         constants: Arrays | None = None,
+        sha256: str = "",
         limit_bytes: int = 50_000_000,
         error: type[AmvurError] = AmvurError,
         remedy: str = "",
     ) -> None:
         """Remember a network; it is loaded when it is first used.
 
-        `model` is a path or the file's bytes (at most `limit_bytes`), called `name` in messages. `constants`
-        are inputs that all items share, without an axis of items; those that the file does not ask for are
-        left out. What cannot be loaded or run raises `error`, whose message ends with `remedy`.
+        `model` is a path or the file's bytes (at most `limit_bytes`, of the hash `sha256` if that is known),
+        called `name` in messages. `constants` are inputs that all items share, without an axis of items;
+        those that the file does not ask for are left out. What cannot be loaded or run raises `error`, whose
+        message ends with `remedy`.
         """
         self.model, self.device = model, device
         self.name = name or (str(model) if isinstance(model, Path) else "the network")
         self._constants = {} if constants is None else dict(constants)
-        self._limit_bytes, self._error, self._remedy = limit_bytes, error, remedy
+        self._sha256, self._limit_bytes = sha256, limit_bytes
+        self._error, self._remedy = error, remedy
         self._lock = threading.Lock()
         self._loaded: InferenceSession | None = None
 
     def __call__(self, items: Arrays) -> dict[str, np.ndarray]:
         """Run the network on a batch of items."""
         session = self.session()
-        constants = {i.name: self._constants[i.name] for i in session.get_inputs() if i.name not in items}
         names = [output.name for output in session.get_outputs()]
-        arrays = {name: np.ascontiguousarray(values) for name, values in items.items()}
-        count = len(next(iter(arrays.values())))
+        count = len(next(iter(items.values())))
+        asked = {entry.name for entry in session.get_inputs()}
+        constants = {name: values for name, values in self._constants.items() if name in asked}
 
         def run(index: int) -> list[Any]:
-            own = {name: values[index : index + 1] for name, values in arrays.items()}
-            return session.run(names, {**own, **constants})  # type: ignore[no-any-return]
+            own = {name: np.ascontiguousarray(values[index : index + 1]) for name, values in items.items()}
+            found: list[Any] = session.run(names, own | constants)
+            return found
 
         try:
             rows = _each(run, count)
@@ -105,6 +110,8 @@ class OnnxNetwork:
             data = self.model if isinstance(self.model, bytes) else read_bytes(self.model, limit)
             if len(data) > limit:
                 raise ValueError(f"it has {len(data):,} bytes")
+            if self._sha256 and hashlib.sha256(data).hexdigest() != self._sha256:
+                raise ValueError("it is damaged, or another than was written")
             return onnxruntime.InferenceSession(data, options, providers=[_PROVIDERS[self.device]])
         except Exception as error:  # onnxruntime's own classes derive from Exception alone
             message = f"The network {self.name} could not be loaded: {error}. {self._remedy}"

@@ -1,4 +1,4 @@
-"""Rasterising, interpolating and shading a mesh: the same triangle ids on every device.
+"""Rasterising, interpolating and shading meshes in torch: the same triangle ids on every device.
 
 Triangle ids carry no gradient; barycentrics and depths are recomputed from the vertices in torch when
 a gradient is wanted, so that it reaches vertices, attributes and camera alike. Coverage is not made
@@ -15,15 +15,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from amvur._raster_torch import (
-    NEAR_M,
-    Triangles,
-    edge_functions,
-    nearest_faces,
-    project_corners,
-    screen_triangles,
-)
+from amvur._raster_torch import edge_functions, nearest_faces, project_corners, screen_triangles
 from amvur.errors import InputError
+from amvur.raster import NEAR_M, rasterize_stack
 
 
 @dataclass(frozen=True)
@@ -93,10 +87,10 @@ def rasterize(
             f"The numba rasteriser needs tensors on the CPU, found {vertices.device}: use backend='auto'."
         )
     with torch.no_grad():
-        triangles = screen_triangles(vertices, faces, intrinsics, height, width, cull_backfaces)
         if backend == "numba":
-            raster = _rasterize_numba(triangles, height, width, vertices.dtype)
+            raster = _rasterize_numba(vertices, faces, intrinsics, height, width, cull_backfaces)
         else:
+            triangles = screen_triangles(vertices, faces, intrinsics, height, width, cull_backfaces)
             raster = _with_barycentrics(nearest_faces(triangles, height, width), vertices, faces, intrinsics)
     if torch.is_grad_enabled() and (vertices.requires_grad or intrinsics.requires_grad):
         raster = _with_barycentrics(raster.pix_to_face, vertices, faces, intrinsics)
@@ -242,17 +236,21 @@ def _scatter(raster: Raster, values: Float[Tensor, "N C"]) -> Float[Tensor, "B H
     return image.index_put(raster.mask.nonzero(as_tuple=True), values)
 
 
-def _rasterize_numba(triangles: Triangles, height: int, width: int, dtype: torch.dtype) -> Raster:
+def _rasterize_numba(
+    vertices: Float[Tensor, "B V 3"],
+    faces: Int64[Tensor, "F 3"],
+    intrinsics: Float[Tensor, "B 3 3"],
+    height: int,
+    width: int,
+    cull_backfaces: bool,
+) -> Raster:
     """Rasterise with the compiled kernel, without gradients."""
-    from amvur._raster_numba import fill  # numba takes a second to import
-
-    shape = (len(triangles.sign), height, width)
-    exact = dtype if dtype in (torch.float32, torch.float64) else torch.float32
-    nearest = torch.full(shape, torch.inf, dtype=torch.float32)
-    pix_to_face = torch.full(shape, -1, dtype=torch.int64)
-    bary_coords, zbuf = torch.zeros(*shape, 3, dtype=exact), torch.full(shape, -1, dtype=exact)
-    inputs = (triangles.corners.contiguous(), triangles.bounds.contiguous(), triangles.sign.contiguous())
-    fill(*(tensor.numpy() for tensor in (*inputs, nearest, pix_to_face, bary_coords, zbuf)))
+    dtype = vertices.dtype
+    exact = vertices if dtype in (torch.float32, torch.float64) else vertices.float()
+    cameras = intrinsics.double().expand(len(vertices), 3, 3)
+    points, triangles, camera = (tensor.detach().numpy() for tensor in (exact, faces, cameras))
+    found = rasterize_stack(points, triangles, camera, height, width, cull_backfaces)
+    pix_to_face, bary_coords, zbuf = (torch.from_numpy(values) for values in found)
     return Raster(pix_to_face, bary_coords.to(dtype), zbuf.to(dtype), pix_to_face >= 0)
 
 

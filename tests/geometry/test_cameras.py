@@ -1,9 +1,6 @@
 """Cameras against the formula written out, and laws of projection."""
 
-import math
-
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +8,6 @@ from scipy.spatial.transform import Rotation
 
 from amvur.geometry.cameras import (
     fit_weak_perspective,
-    intrinsics_from_fov,
     mirror_intrinsics,
     project,
     project_weak_perspective,
@@ -80,20 +76,6 @@ def test_weak_perspective_is_the_limit_of_the_pinhole(rng):
         torch.tensor([[120.0, 90.0]], dtype=torch.float64),
     )
     np.testing.assert_allclose(pinhole, weak, atol=1e-3)
-
-
-@pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (300, 300)])
-@pytest.mark.parametrize("fov_deg", [30.0, 60.0, 90.0])
-def test_fov_spans_the_longer_side(width, height, fov_deg):
-    k = intrinsics_from_fov(fov_deg, width, height)
-    half = math.radians(fov_deg) / 2
-    edge = torch.tensor(
-        [[math.tan(half), 0, 1.0], [0, math.tan(half), 1.0], [0, 0, 1.0]], dtype=torch.float64
-    )
-    pixels = project(edge, k).numpy()
-    longer = 0 if width >= height else 1
-    np.testing.assert_allclose(pixels[longer, longer], max(width, height))
-    np.testing.assert_allclose(pixels[2], [width / 2, height / 2])
 
 
 @settings(deadline=None, max_examples=30)

@@ -16,6 +16,17 @@ def fov_deg(camera, longer_side):
     return math.degrees(2 * math.atan(longer_side / 2 / camera.intrinsics[0, 0]))
 
 
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (300, 300)])
+@pytest.mark.parametrize("degrees", [30.0, 60.0, 90.0])
+def test_fov_spans_the_longer_side(width, height, degrees):
+    k = make_camera(width, height, fov_deg=degrees).intrinsics
+    edge = math.tan(math.radians(degrees) / 2)
+    pixels = np.array([[edge, 0, 1.0], [0, edge, 1.0], [0, 0, 1.0]]) @ k.T
+    longer = 0 if width >= height else 1
+    np.testing.assert_allclose(pixels[longer, longer], max(width, height))
+    np.testing.assert_allclose(pixels[2], [width / 2, height / 2, 1])
+
+
 def test_given_intrinsics_are_used_as_they_are():
     camera = make_camera(640, 480, intrinsics=GIVEN)
     assert camera.source == "given"

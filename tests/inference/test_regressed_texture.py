@@ -15,6 +15,7 @@ from amvur.hand.model import HandModel
 from amvur.inference.regressed_texture import (
     FitSettings,
     TextureRegressor,
+    VertexColors,
     conjugate_gradients,
     default_texture,
     fit_to_photo,
@@ -26,7 +27,7 @@ from amvur.inference.silhouette.segmentation import HandLook, shipped_segmentati
 from amvur.inference.texture import SKIN_COLOR
 from amvur.inference.texturing import make_texturing
 from amvur.inference.vertex_evidence import feature_width, look_at_hand, vertex_evidence
-from amvur.models.texture import TextureConfig, TextureHead, VertexColors
+from amvur.models.texture import TextureConfig, TextureHead
 from amvur.render import rasterize
 
 CAMERA = np.array([[420.0, 0, 160], [0, 420.0, 120], [0, 0, 1]])
@@ -72,16 +73,18 @@ def painted(vertices, faces, skin):
 
 def inner_distance(view):
     """How far (px of the crop) vertices lie from what the mesh does not cover."""
-    y, x = np.nonzero(~view.raster.mask[0].numpy())
-    return cKDTree(np.column_stack([x, y]) + 0.5).query(view.pixels[0].numpy())[0]
+    y, x = np.nonzero(~view.raster.mask)
+    return cKDTree(np.column_stack([x, y]) + 0.5).query(view.pixels)[0]
 
 
 @cache
 def regressor(seed=3):
     torch.manual_seed(seed)
-    head = TextureHead(TextureConfig(feature_width(trunk()), trunk().level_widths[-1], hidden=16))
+    head = TextureHead(
+        TextureConfig(feature_width(trunk().level_widths), trunk().level_widths[-1], hidden=16)
+    )
     torch.nn.init.normal_(head.read_out.last.weight, std=0.2)
-    return TextureRegressor(head, model(), shipped_segmentation())
+    return TextureRegressor(head, model().arrays, shipped_segmentation())
 
 
 def test_what_a_fit_saw_is_kept_unless_the_mesh_has_moved():
@@ -93,7 +96,7 @@ def test_what_a_fit_saw_is_kept_unless_the_mesh_has_moved():
     again = regressor()(image, vertices, faces, CAMERA, before=before)
     np.testing.assert_allclose(again.colors, fresh.colors, atol=1e-4)
     np.testing.assert_allclose(again.shows, fresh.shows, atol=1e-4)
-    assert again.view.image is view.image
+    assert again.view.picture is view.picture
     by_colors = HandLook(look_at_hand(image, vertices, faces, CAMERA, size_px=128))
     unseen, anew = (regressor()(image, vertices, faces, CAMERA, before=b) for b in (by_colors, None))
     np.testing.assert_array_equal(unseen.colors, anew.colors)
@@ -106,17 +109,15 @@ def test_what_a_fit_saw_is_kept_unless_the_mesh_has_moved():
 def test_evidence_is_the_picture_at_the_projected_vertices():
     vertices, faces = posed()
     view = look_at_hand(gradient_picture(), vertices, faces, CAMERA)
-    evidence = vertex_evidence(view, model().v_template, trunk().pyramid(view.image))
-    assert evidence.features.shape == (1, len(vertices), feature_width(trunk()))
+    evidence = vertex_evidence(view, model().arrays.v_template, shipped_segmentation().with_maps(view).maps)
+    assert evidence.features.shape == (len(vertices), feature_width(trunk().level_widths))
     places = vertices @ CAMERA.T
     places = places[:, :2] / places[:, 2:]
     wanted = np.column_stack([places[:, 0] * 0.75, places[:, 1]]) / 255
-    assert np.abs(evidence.colors[0, :, :2].numpy() - wanted).max() < 0.006
-    normals = np.linalg.norm(
-        evidence.features[0, :, -8:-5].numpy(), axis=1
-    )  # of 14 numbers, after 6 coordinates
+    assert np.abs(evidence.colors[:, :2] - wanted).max() < 0.006
+    normals = np.linalg.norm(evidence.features[:, -8:-5], axis=1)  # of 14 numbers, after 6 coordinates
     np.testing.assert_allclose(normals, 1, atol=1e-4)
-    assert evidence.visible.float().mean() == pytest.approx(0.5, abs=0.15)
+    assert evidence.visible.mean() == pytest.approx(0.5, abs=0.15)
 
 
 def test_the_fit_is_the_dense_solution_of_the_normal_equations():
@@ -138,9 +139,9 @@ def test_the_fit_is_the_dense_solution_of_the_normal_equations():
 
 def word(colors, std, logit):
     return VertexColors(
-        torch.as_tensor(colors)[None].float(),
-        torch.full((1, len(colors)), std),
-        torch.full((1, len(colors)), logit),
+        np.float32(colors),
+        np.full(len(colors), std, dtype=np.float32),
+        np.full(len(colors), logit, dtype=np.float32),
     )
 
 
@@ -213,8 +214,8 @@ def test_pixel_equations_rebuild_the_picture_of_painted_vertices():
     matrix, pixels = pixel_equations(view)
     np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-5)
     # a plane of colors over the crop is what vertices painted with it interpolate to, but for perspective
-    places = view.pixels[0].numpy()
-    y, x = view.raster.mask[0].nonzero(as_tuple=True)
+    places = view.pixels
+    y, x = view.raster.mask.nonzero()
     interpolated = matrix @ places
     assert np.abs(interpolated - np.column_stack([x + 0.5, y + 0.5])).max() < 0.2
     assert pixels.shape == (len(x), 3)
@@ -251,7 +252,7 @@ def save(folder, **changes):
 def test_a_checkpoint_gives_the_same_colors(tmp_path):
     save(tmp_path / "head")
     vertices, faces = posed()
-    again = load_regressor(tmp_path / "head", model())
+    again = load_regressor(tmp_path / "head", model().arrays)
     ours = regressor()(gradient_picture(), vertices, faces, CAMERA)
     np.testing.assert_allclose(
         again(gradient_picture(), vertices, faces, CAMERA).colors, ours.colors, atol=1e-5
@@ -262,27 +263,27 @@ def test_a_checkpoint_gives_the_same_colors(tmp_path):
 def test_a_checkpoint_of_another_kind_is_refused(tmp_path, changes):
     save(tmp_path / "head", **changes)
     with pytest.raises(ModelFileError, match="head"):
-        load_regressor(tmp_path / "head", model())
+        load_regressor(tmp_path / "head", model().arrays)
 
 
 def test_a_head_of_other_evidence_is_refused(tmp_path):
-    config = TextureConfig(features=feature_width(trunk()), pooled=1152, hidden=16)
+    config = TextureConfig(features=feature_width(trunk().level_widths), pooled=1152, hidden=16)
     state = TextureHead(config).state_dict()
     save_checkpoint(tmp_path, vars(config), state, hand_model="open")
     with pytest.raises(ModelFileError, match="1152"):
-        load_regressor(tmp_path, model())
+        load_regressor(tmp_path, model().arrays)
 
 
 def test_choices(monkeypatch):
-    assert make_texturing("sampled", model()).regressor is None
+    assert make_texturing("sampled", model().arrays).regressor is None
     with pytest.raises(ModelFileError, match="painted"):
-        make_texturing("painted", model())
+        make_texturing("painted", model().arrays)
     with pytest.raises(InputError, match="16 to 8192"):
-        make_texturing("sampled", model(), 4)
+        make_texturing("sampled", model().arrays, 4)
     monkeypatch.setattr("amvur.inference.texturing.default_texture", lambda: None)
-    assert make_texturing("auto", model()).regressor is None
+    assert make_texturing("auto", model().arrays).regressor is None
     with pytest.raises(ModelFileError, match="no texture head"):
-        make_texturing("regressed", model())
+        make_texturing("regressed", model().arrays)
 
 
 @pytest.mark.skipif(default_texture() is None, reason="no texture head ships with this version")
@@ -292,13 +293,13 @@ def test_the_shipped_head_knows_skin_from_an_object():
     skin, card = np.array([200, 150, 125]), np.array([20, 160, 60])
     image = np.full((*SIZE, 3), 90, dtype=np.uint8)
     view = look_at_hand(image, vertices, faces, CAMERA)
-    y, x = view.raster.mask[0].nonzero(as_tuple=True)
+    y, x = view.raster.mask.nonzero()
     column, row = view.crop.invert_points(np.column_stack([x + 0.5, y + 0.5])).astype(int).T
     image[row, column] = skin
     middle = vertices @ CAMERA.T
     cx, cy = np.median(middle[:, :2] / middle[:, 2:], 0).astype(int)
     image[cy - 18 : cy + 18, cx - 18 : cx + 18] = card
-    texture = make_texturing("regressed", model())(image, vertices, faces, CAMERA)[0]
+    texture = make_texturing("regressed", model().arrays)(image, vertices, faces, CAMERA)[0]
     places = (middle[:, :2] / middle[:, 2:] - [cx, cy]).__abs__().max(1)
     behind, free = texture.visible & (places < 12), texture.visible & (places > 26)
     assert texture.seen[behind].mean() < texture.seen[free].mean() - 0.2

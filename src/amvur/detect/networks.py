@@ -13,6 +13,9 @@ from jaxtyping import Float, UInt8
 from amvur.errors import DetectorError
 from amvur.onnx_network import OnnxNetwork
 
+LANDMARKS_PX = 224
+"""Sides of the pictures that the hand-landmark network reads."""
+
 
 class Network:
     """One ONNX network of square RGB pictures, on the CPU: see `OnnxNetwork`.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -51,14 +49,6 @@ def fit_weak_perspective(
     spread = (share * a.square()).sum((-2, -1)).clamp_min(1e-12)
     scale = ((share * a * b).sum((-2, -1)) / spread).clamp_min(min_scale)
     return scale, pixel_mean - scale[..., None] * flat_mean
-
-
-def intrinsics_from_fov(fov_deg: float, width: int, height: int) -> Float[Tensor, "3 3"]:
-    """Return the intrinsics (px) of a centred camera whose longer image side spans `fov_deg` degrees."""
-    focal = 0.5 * max(width, height) / math.tan(math.radians(fov_deg) / 2)
-    return torch.tensor(
-        [[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]], dtype=torch.float64
-    )
 
 
 def mirror_intrinsics(intrinsics: Float[Tensor, "*batch 3 3"], width: int) -> Float[Tensor, "*batch 3 3"]:

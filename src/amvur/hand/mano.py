@@ -11,13 +11,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float64
 from scipy import sparse
-from torch import Tensor
 
 from amvur.errors import ModelFileError
 from amvur.hand.anatomy import anatomical_axes, anatomical_limits, palm_normal, rest_angles
@@ -26,6 +24,9 @@ from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.safe_pickle import MANO_ALLOWED, load_pickle
 from amvur.reading import brief, open_regular, read_npz, reading
 from amvur.structures import Side
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Tips = Literal["freihand", "ho3d", "manopth", "smplx"]
 
@@ -91,8 +92,7 @@ class ManoPca:
 
     def axis_angle(self, coefficients: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch 45"]:
         """Turn the first n ≤ 45 coefficients into a `hand_pose` (rad); the model adds the mean itself."""
-        components = torch.as_tensor(self.components[: coefficients.shape[-1]])
-        return coefficients @ components.to(coefficients)
+        return coefficients @ coefficients.new_tensor(self.components[: coefficients.shape[-1]])
 
 
 def load_mano(

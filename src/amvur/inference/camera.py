@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from amvur.errors import InputError
 from amvur.geometry.camera_checks import check_fov, check_intrinsics, check_view
-from amvur.geometry.cameras import intrinsics_from_fov
 from amvur.structures import Camera
 
 ASSUMED_FOV_DEG = 50.0
@@ -44,11 +43,17 @@ def make_camera(
     if intrinsics is not None:
         return Camera(check_view(check_intrinsics(intrinsics), width, height), "given")
     if fov_deg is not None:
-        return Camera(intrinsics_from_fov(check_fov(fov_deg), width, height).numpy(), "given")
-    camera = intrinsics_from_fov(ASSUMED_FOV_DEG, width, height).numpy()
+        return Camera(intrinsics_from_fov(check_fov(fov_deg), width, height), "given")
+    camera = intrinsics_from_fov(ASSUMED_FOV_DEG, width, height)
     if len(hand_sizes_px):
         camera[(0, 1), (0, 1)] *= _lengthening(camera[0, 0], max(hand_sizes_px))
     return Camera(camera, "assumed")
+
+
+def intrinsics_from_fov(fov_deg: float, width: int, height: int) -> Float64[np.ndarray, "3 3"]:
+    """Return the intrinsics (px) of a centred camera whose longer image side spans `fov_deg` degrees."""
+    focal = 0.5 * max(width, height) / math.tan(math.radians(fov_deg) / 2)
+    return np.array([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
 
 
 def _lengthening(focal_px: float, hand_size_px: float) -> float:

@@ -17,7 +17,6 @@ from amvur.detect.convention import load_convention
 from amvur.detect.given import check_box, check_size
 from amvur.errors import InputError
 from amvur.hand.loading import load_hand_model
-from amvur.hand.model import HandModel
 from amvur.hand.posing import HandPoser
 from amvur.image import check_image
 from amvur.inference.assemble import FittedHand, assemble
@@ -68,8 +67,7 @@ class Reconstructor:
         arrays = self.arrays = load_hand_model(hand_model, "right")
         self.pose = HandPoser(arrays)
         self.estimator = Estimator(arrays)
-        model = HandModel(arrays, torch.float32).to(self.device)
-        self._texturing = make_texturing(texture, model, uv_texture_px)
+        self._texturing = make_texturing(texture, arrays, uv_texture_px)
         self.trained = load_trained(checkpoint, self.device)
         if self.trained is not None and not self.trained.speaks_of(arrays):
             # joints of another hand model are a few millimetres elsewhere: better than nothing, no more

@@ -13,20 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.special import expit
 
-from amvur.building import described
-from amvur.checkpoint import load_checkpoint, load_weights
-from amvur.hand.model import HandModel
+from amvur.checkpoint_folder import open_onnx, read_config, shipped
+from amvur.errors import ModelFileError
+from amvur.hand.model_arrays import HandModelArrays
 from amvur.inference.silhouette.segmentation import HandLook, Segmentation, shipped_segmentation
 from amvur.inference.texture import sample_vertex_colors
-from amvur.inference.vertex_evidence import HandView, feature_width, look_at_hand, vertex_evidence
-from amvur.models.texture import TextureConfig, TextureHead, VertexColors
-from amvur.checkpoint_folder import shipped
-from amvur.settings import from_json
+from amvur.inference.vertex_evidence import (
+    HandView,
+    VertexEvidence,
+    feature_width,
+    look_at_hand,
+    vertex_evidence,
+)
+from amvur.onnx_network import OnnxNetwork
+from amvur.reading import brief
 from amvur.structures import RgbImage
 
 _STATED = 1.13
@@ -34,6 +39,8 @@ _STATED = 1.13
 _UNKNOWN_STD_PX = 5.0
 """How well a mesh is taken to lie in the crop (px) if nobody says."""
 _STEPS = 12
+OUTPUTS = ("loc", "scale", "visibility_logit")
+"""What the head's network says, in order."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,16 @@ class FitSettings:
 
 
 USUAL = FitSettings()
+
+
+@dataclass(frozen=True)
+class VertexColors:
+    """What the head says of V vertices: mean color (sRGB in [0, 1]), standard deviation of a channel, and a
+    logit: `amvur.models.texture.VertexColors` of one hand."""
+
+    loc: Float32[NDArray[Any], "V 3"]
+    scale: Float32[NDArray[Any], "V"]
+    visibility_logit: Float32[NDArray[Any], "V"]
 
 
 @dataclass(frozen=True)
@@ -78,10 +95,10 @@ class Texture:
 class TextureRegressor:
     """A trained texture head with all it needs, for any mesh of one hand model."""
 
-    def __init__(self, head: TextureHead, model: HandModel, segmentation: Segmentation) -> None:
-        """Take a head for meshes of `model`, which reads the same maps as the segmentation."""
-        self.head = head.eval().requires_grad_(False)
-        self.template = model.v_template.detach().cpu().float()
+    def __init__(self, head: OnnxNetwork, arrays: HandModelArrays, segmentation: Segmentation) -> None:
+        """Take a head for meshes of a hand model, which reads the same maps as the segmentation."""
+        self.head = head
+        self.template = arrays.v_template.astype(np.float32)
         self.segmentation = segmentation
 
     def __call__(
@@ -117,15 +134,22 @@ class TextureRegressor:
             pixels = self.segmentation(view, spread)
         return settle(view, self.regress(view), pixels.shows)
 
-    @torch.inference_mode()
     def regress(self, view: HandView) -> VertexColors:
         """Return the head's own word on a hand, before the photograph's pixels are asked."""
         maps = self.segmentation.with_maps(view).maps
         assert maps is not None
-        evidence = vertex_evidence(view, self.template, maps)
-        # keys that the rasteriser does not see have no weight
-        word: VertexColors = self.head(evidence, keys=view.visible[0].nonzero().T)
-        return word
+        return self._word(vertex_evidence(view, self.template, maps))
+
+    def _word(self, evidence: VertexEvidence) -> VertexColors:
+        """Run the head; keys that the rasteriser does not see have no weight."""
+        found = self.head({
+            "features": evidence.features[None],
+            "colors": evidence.colors[None],
+            "visible": evidence.visible[None],
+            "pooled": evidence.pooled[None],
+            "keys": evidence.visible.nonzero()[0][None],
+        })
+        return VertexColors(*(found[name][0] for name in OUTPUTS))
 
 
 def settle(
@@ -140,17 +164,17 @@ def settle(
     far as its pixels show skin, else the head's. What the photograph moved a color by counts as uncertainty
     too: a mesh that is a few pixels off moves it wrongly.
     """
-    seen = word.visibility_logit[0].sigmoid() * view.visible[0]
-    own, std = word.loc[0].double().numpy(), word.scale[0].double().numpy()
+    seen = expit(word.visibility_logit) * view.visible
+    own, std = word.loc.astype(np.float64), word.scale.astype(np.float64)
     interpolation, pixels = pixel_equations(view)
-    skin = shows[view.raster.mask[0].numpy()].astype(np.float64)
+    skin = shows[view.raster.mask].astype(np.float64)
     covered = np.maximum(interpolation.sum(0), 1e-9)
     share = (interpolation.T @ skin / covered / settings.enough).clip(0, 1)
     fitted = fit_to_photo(interpolation, pixels, skin / settings.pixel_std**2, own, std)
     colors = own + share[:, None] * (fitted - own)
     moved = np.sqrt(np.square(colors - own).mean(1))
     stated = np.hypot(_STATED * std, moved).astype(np.float32)
-    return Texture(colors.astype(np.float32), view.visible[0].numpy(), stated, seen.numpy(), shows, view)
+    return Texture(colors.astype(np.float32), view.visible, stated, seen, shows, view)
 
 
 def fit_to_photo(
@@ -170,13 +194,13 @@ def fit_to_photo(
 
 def pixel_equations(view: HandView) -> tuple[sparse.csr_array, Float64[NDArray[Any], "N 3"]]:
     """Return the barycentric interpolation (N pixels × V vertices) of a view, and its pixels' colors."""
-    y, x = view.raster.mask[0].nonzero(as_tuple=True)
-    corners = view.faces[view.raster.pix_to_face[0, y, x]].numpy()
-    weights = view.raster.bary_coords[0, y, x].double().numpy()
+    mask = view.raster.mask
+    corners = view.faces[view.raster.pix_to_face[mask]]
+    weights = view.raster.bary_coords[mask].astype(np.float64)
     rows = np.arange(len(corners) + 1) * 3
-    shape = (len(corners), view.vertices.shape[1])
+    shape = (len(corners), len(view.vertices))
     matrix = sparse.csr_array((weights.ravel(), corners.ravel(), rows), shape=shape)
-    return matrix, view.image[0][:, y, x].T.double().numpy()
+    return matrix, view.picture[mask] / 255
 
 
 def conjugate_gradients(
@@ -211,16 +235,21 @@ def default_texture() -> Path | None:
     return shipped("texture")
 
 
-def load_regressor(folder: Path, model: HandModel) -> TextureRegressor:
-    """Return the texture head in a checkpoint folder; raises `ModelFileError` if it cannot be used."""
-    settings, state, _ = load_checkpoint(folder)
-    segmentation = shipped_segmentation()
-    trunk = segmentation.trunk
-    sees = feature_width(trunk), trunk.level_widths[-1]
-    with described(folder, "texture head", "Use the version that wrote it, or sampled texture.", state):
-        config = from_json(TextureConfig, settings)
-        if (config.features, config.pooled) != sees:
-            raise ValueError(f"it reads {config.features} and {config.pooled} numbers, not {sees}")
-        head = TextureHead(config)
-    load_weights(head, state, folder)
-    return TextureRegressor(head, model, segmentation)
+def load_regressor(
+    folder: Path, arrays: HandModelArrays, segmentation: Segmentation | None = None, device: str = "cpu"
+) -> TextureRegressor:
+    """Return the texture head in a checkpoint folder, which reads the maps of a segmentation (None: shipped).
+
+    Raises `ModelFileError` if it cannot be used.
+    """
+    segmentation = segmentation or shipped_segmentation(device)
+    config = read_config(folder)
+    settings, levels = config["network"], segmentation.level_widths
+    wanted = feature_width(levels), levels[-1]
+    found = settings.get("features"), settings.get("pooled")
+    if found != wanted:
+        raise ModelFileError(
+            f"The checkpoint {folder} describes no texture head that this version of amvur knows: it reads "
+            f"{brief(found)} numbers, not {wanted}. Use the version that wrote it, or sampled texture."
+        )
+    return TextureRegressor(open_onnx(folder, config, OUTPUTS, device=device), arrays, segmentation)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,7 +19,8 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
-from amvur.render import rasterize, vertex_normals, visible_vertices
+from amvur.inference.silhouette.distance import nearest_marked
+from amvur.raster import face_crosses, rasterize, seen_from_outside, vertex_normals, visible_vertices
 
 SKIN_COLOR = (0.78, 0.60, 0.51)
 """sRGB of a medium skin tone: what a hand gets of which the picture shows nothing."""
@@ -106,24 +106,17 @@ def _look(
     origin = low - 1 / scale
     columns, rows = (int(n) + 2 for n in np.ceil((high - low) * scale))
     to_raster = np.array([[scale, 0, -scale * origin[0]], [0, scale, -scale * origin[1]], [0, 0, 1]])
-    mesh = torch.from_numpy(points)[None]
-    triangles = torch.from_numpy(np.ascontiguousarray(faces, dtype=np.int64))
-    camera = torch.from_numpy(to_raster @ intrinsics.astype(np.float64))[None]
-    raster = rasterize(mesh, triangles, camera, rows, columns)
-    normals = vertex_normals(mesh, triangles)[0].numpy()
-    a, b, c = (points[faces[:, corner]] for corner in range(3))
-    outside = torch.from_numpy((np.cross(b - a, c - a) * a).sum(1) < 0)
+    camera = to_raster @ intrinsics.astype(np.float64)
+    raster = rasterize(points, faces, camera, rows, columns)
     # The inside of the hand, seen through the open wrist, hides what is behind it but is no skin.
-    skin = replace(raster, mask=raster.mask & outside[raster.pix_to_face])
+    skin = replace(raster, mask=raster.mask & seen_from_outside(points, faces)[raster.pix_to_face])
     cells = (pixels - origin) * scale
-    distance = outline_distances(
-        raster.zbuf[0].numpy(), depth=np.nanmedian(depth), focal=camera[0, 0, 0].item()
-    )
+    distance = outline_distances(raster.zbuf, depth=np.nanmedian(depth), focal=camera[0, 0])
     return _View(
         pixels=pixels,
-        visible=visible_vertices(skin, triangles, len(points))[0].numpy() & inside,
+        visible=visible_vertices(skin, faces, len(points)) & inside,
         outline_distance=_lookup(distance, cells),
-        cosine=-(normals * points).sum(1) / np.linalg.norm(points, axis=1),
+        cosine=-(vertex_normals(points, faces) * points).sum(1) / np.linalg.norm(points, axis=1),
     )
 
 
@@ -134,10 +127,7 @@ def outline_distances(
     far = np.where(zbuf > 0, zbuf, 10 * depth)
     step = ndimage.maximum_filter(far, 3) - ndimage.minimum_filter(far, 3)
     smooth = step < _OUTLINE_STEP * depth / focal
-    if smooth.all():
-        return np.full(zbuf.shape, np.inf)
-    distance: Float64[NDArray[Any], "h w"] = ndimage.distance_transform_edt(smooth)
-    return distance
+    return nearest_marked(~smooth)[0]
 
 
 def _lookup(
@@ -230,11 +220,9 @@ def _opposite_vertices(
     keeps a finger from pairing with the palm it is bent over, whose normal is opposite too.
     """
     points = vertices.astype(np.float64)
-    a, b, c = (points[faces[:, corner]] for corner in range(3))
-    area = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()
+    area = 0.5 * np.linalg.norm(face_crosses(points, faces), axis=1).sum()
     reach = _THICKNESS * np.sqrt(area)
-    triangles = torch.from_numpy(np.ascontiguousarray(faces, dtype=np.int64))
-    normals = vertex_normals(torch.from_numpy(points)[None], triangles)[0].numpy()
+    normals = vertex_normals(points, faces)
     source, target = np.flatnonzero(~sampled), np.flatnonzero(sampled)
     tree = cKDTree(np.hstack([points[target], reach * normals[target]]))
     down = points[source] - reach * normals[source]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from amvur.errors import InputError, ModelFileError
 from amvur.hand.loading import OPEN_HAND
-from amvur.hand.model import HandModel
+from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.texture_coordinates import TextureCoordinates, load_texture_coordinates
 from amvur.inference.regressed_texture import Texture, TextureRegressor, default_texture, load_regressor
 from amvur.inference.silhouette.segmentation import HandLook
@@ -51,7 +51,7 @@ class Texturing:
         return texture, bake(image, vertices, faces, intrinsics, left, texture, atlas, self.uv_px)
 
 
-def make_texturing(choice: str | Path, model: HandModel, uv_px: int | None = None) -> Texturing:
+def make_texturing(choice: str | Path, arrays: HandModelArrays, uv_px: int | None = None) -> Texturing:
     """Return the texturing behind "auto", "sampled", "regressed" or the folder of a texture head.
 
     "auto" is regressed for the open hand if the package has a texture head, else sampled. Raises `InputError`
@@ -64,20 +64,20 @@ def make_texturing(choice: str | Path, model: HandModel, uv_px: int | None = Non
             raise InputError(
                 f"A texture picture must have {_MIN_UV_PX} to {_MAX_UV_PX} pixels a side, found {uv_px}."
             )
-        atlases = {side: load_texture_coordinates(model.name, side) for side in ("left", "right")}
-    return Texturing(_regressor(choice, model), atlases, uv_px or 0)
+        atlases = {side: load_texture_coordinates(arrays.name, side) for side in ("left", "right")}
+    return Texturing(_regressor(choice, arrays), atlases, uv_px or 0)
 
 
-def _regressor(choice: str | Path, model: HandModel) -> TextureRegressor | None:
+def _regressor(choice: str | Path, arrays: HandModelArrays) -> TextureRegressor | None:
     """Return the texture head of a choice, None for sampling."""
     if choice not in ("auto", "sampled", "regressed"):
-        return load_regressor(Path(choice), model)
+        return load_regressor(Path(choice), arrays)
     shipped = default_texture()
-    if choice == "sampled" or (choice == "auto" and (shipped is None or model.name != OPEN_HAND)):
+    if choice == "sampled" or (choice == "auto" and (shipped is None or arrays.name != OPEN_HAND)):
         return None
     if shipped is None:
         raise ModelFileError(
             "This installation has no texture head, which texture 'regressed' needs. Reinstall amvur, or use "
             "texture 'sampled'."
         )
-    return load_regressor(shipped, model)
+    return load_regressor(shipped, arrays)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int, Int64
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,8 +12,9 @@ from scipy import ndimage
 
 from amvur.hand.texture_coordinates import TextureCoordinates
 from amvur.inference.regressed_texture import Texture
-from amvur.inference.vertex_evidence import HandView, look_at_hand
-from amvur.render import rasterize, vertex_normals
+from amvur.inference.silhouette.distance import nearest_marked
+from amvur.inference.vertex_evidence import HandView, facing, look_at_hand
+from amvur.raster import rasterize, vertex_normals
 from amvur.structures import RgbImage, UvTexture
 
 _COSINES = (0.25, 0.5)
@@ -56,8 +55,8 @@ def bake(
         colors = share[:, None] * photo + (1 - share[:, None]) * colors
     picture = np.zeros((size_px, size_px, 3))
     picture[inside] = colors
-    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
-    pixels = (picture[tuple(nearest)] * 255).round().clip(0, 255).astype(np.uint8)
+    _, row, column = nearest_marked(inside)
+    pixels = (picture[row, column] * 255).round().clip(0, 255).astype(np.uint8)
     return UvTexture(pixels, atlas.uv.astype(np.float32), atlas.faces, atlas.vertices)
 
 
@@ -66,9 +65,8 @@ def _texels(
 ) -> tuple[Int64[NDArray[Any], "S S"], Float64[NDArray[Any], "S S 3"]]:
     """Return every texel's face (-1: none) and its barycentric weights."""
     flat = np.column_stack([atlas.uv * size_px, np.ones(len(atlas.uv))])
-    eye = torch.eye(3, dtype=torch.float64)[None]
-    raster = rasterize(torch.from_numpy(flat)[None], torch.from_numpy(atlas.faces), eye, size_px, size_px)
-    return raster.pix_to_face[0].numpy(), raster.bary_coords[0].numpy()
+    raster = rasterize(flat, atlas.faces, np.eye(3), size_px, size_px)
+    return raster.pix_to_face, raster.bary_coords
 
 
 def _photo_share(
@@ -78,16 +76,15 @@ def _photo_share(
     texture: Texture,
 ) -> Float64[NDArray[Any], "N"]:
     """Return how far texels are to be taken from the photograph, 0 to 1."""
-    normals = vertex_normals(view.vertices, view.faces)
-    cosine = -(normals * F.normalize(view.vertices, dim=-1)).sum(-1)
-    at_vertices = torch.cat([view.pixels[0], view.vertices[0, :, 2:], cosine[0, :, None]], 1).double().numpy()
-    at_vertices = np.column_stack([at_vertices, texture.visible])
+    cosine = facing(view.vertices, vertex_normals(view.vertices, view.faces))
+    told = (view.pixels, view.vertices[:, 2], cosine, texture.visible)
+    at_vertices = np.column_stack(told).astype(np.float64)
     x, y, depth, cosines, visible = np.einsum("nk,nkc->cn", weight, at_vertices[corners])
     size = view.crop.size_px
     column, row = (np.floor(v).clip(0, size - 1).astype(np.int64) for v in (x, y))
-    behind = depth - view.raster.zbuf[0].numpy()[row, column] > _BEHIND_M
+    behind = depth - view.raster.zbuf[row, column] > _BEHIND_M
     if texture.shows is None:
-        whole = F.avg_pool2d(view.raster.mask[:, None].double(), 9, 1, 4)[0, 0].numpy()
+        whole = ndimage.uniform_filter(view.raster.mask.astype(np.float64), 9, mode="constant")
         skin = _ramp(whole[row, column], *_INSIDE)
     else:
         skin = _ramp(texture.shows.astype(np.float64)[row, column], *_SURE)

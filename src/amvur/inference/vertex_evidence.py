@@ -6,23 +6,21 @@ Everything here is of right hands: a left one is mirrored together with its pict
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Int64
+from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
 from numpy.typing import NDArray
-from torch import Tensor
+from scipy import ndimage
 
 from amvur.crop import CropTransform
-from amvur.geometry.cameras import project
-from amvur.models.landmark_trunk import LandmarkTrunk
-from amvur.models.texture import VertexEvidence
-from amvur.render import Raster, rasterize, vertex_normals, visible_vertices
+from amvur.detect.networks import LANDMARKS_PX
+from amvur.raster import Raster, rasterize, seen_from_outside, vertex_normals, visible_vertices
 from amvur.structures import RgbImage
 
+Map = Float32[NDArray[Any], "_ _ _"]
 CROP_SCALE = 1.15
 """Side of the crop in units of the longer side of the mesh's box."""
 _MOVED, _LARGER = 0.03, 0.05
@@ -39,26 +37,36 @@ _CELL_PX = 4  # of the maps that say what is near: outlines and steps in depth
 class HandView:
     """One hand in a crop about it, as a right hand, in the crop's own camera.
 
-    `image` is sRGB in [0, 1], `vertices` are metres in the crop's camera, `pixels` the vertices' places in
-    the crop (its pixels), `raster` the mesh without the inside that shows through an open wrist, `visible`
-    the corners of the faces that it shows, inside the photograph; `maps` is what a frozen network says of the
-    image, where it was asked.
+    `picture` is sRGB, `vertices` are metres in the crop's camera, `pixels` the vertices' places in the crop
+    (its pixels), `raster` the mesh without the inside that shows through an open wrist, `visible` the corners
+    of the faces that it shows, inside the photograph; `maps` (C,h,w) are what a frozen network says of the
+    picture, where it was asked.
     """
 
     crop: CropTransform
-    image: Float[Tensor, "1 3 S S"]
-    vertices: Float[Tensor, "1 V 3"]
-    faces: Int64[Tensor, "F 3"]
-    intrinsics: Float[Tensor, "1 3 3"]
-    pixels: Float[Tensor, "1 V 2"]
+    picture: UInt8[NDArray[Any], "S S 3"]
+    vertices: Float32[NDArray[Any], "V 3"]
+    faces: Int64[NDArray[Any], "F 3"]
+    intrinsics: Float32[NDArray[Any], "3 3"]
+    pixels: Float32[NDArray[Any], "V 2"]
     raster: Raster
-    visible: Bool[Tensor, "1 V"]
-    maps: tuple[Float[Tensor, "1 _ _ _"], ...] | None = None
+    visible: Bool[NDArray[Any], "V"]
+    maps: tuple[Map, ...] | None = None
 
     @property
     def pixel_px(self) -> float:
         """Return the side of a pixel of the crop in pixels of the photograph."""
         return self.crop.side_px / self.crop.size_px
+
+
+@dataclass(frozen=True)
+class VertexEvidence:
+    """What a picture says at every vertex of a right hand: one of `amvur.models.texture.VertexEvidence`."""
+
+    features: Float32[NDArray[Any], "V C"]
+    colors: Float32[NDArray[Any], "V 3"]
+    visible: Bool[NDArray[Any], "V"]
+    pooled: Float32[NDArray[Any], "P"]
 
 
 def look_at_hand(
@@ -67,7 +75,7 @@ def look_at_hand(
     faces: Int[NDArray[Any], "F 3"],
     intrinsics: Float[NDArray[Any], "3 3"],
     left: bool = False,
-    size_px: int = LandmarkTrunk.size_px,
+    size_px: int = LANDMARKS_PX,
     before: HandView | None = None,
 ) -> HandView | None:
     """Cut a hand out of a photograph and rasterise it; None where it is behind the camera or outside.
@@ -88,16 +96,18 @@ def look_at_hand(
     if not inside.any() or not crop.touches(image.shape):
         return None
     if before is not None and _alike(crop, before.crop):
-        crop, picture, maps = before.crop, before.image, before.maps
+        crop, picture, maps = before.crop, before.picture, before.maps
     else:
-        picture, maps = torch.tensor(crop.warp(image)).permute(2, 0, 1)[None].float() / 255, None
-    mesh = torch.from_numpy(points @ crop.R_crop_camera.T).float()[None]
-    camera = torch.from_numpy(crop.crop_intrinsics(intrinsics)).float()[None]
-    order = np.asarray(faces, dtype=np.int64)[:, ::-1] if left else np.asarray(faces, dtype=np.int64)
-    triangles = torch.from_numpy(np.ascontiguousarray(order))
+        picture, maps = crop.warp(image), None
+    mesh = (points @ crop.R_crop_camera.T).astype(np.float32)
+    camera = crop.crop_intrinsics(intrinsics).astype(np.float32)
+    order = np.asarray(faces, dtype=np.int64)
+    triangles = np.ascontiguousarray(order[:, ::-1] if left else order)
     raster = skin_raster(mesh, triangles, camera, crop.size_px)
-    visible = visible_vertices(raster, triangles, len(points)) & torch.from_numpy(inside)
-    return HandView(crop, picture, mesh, triangles, camera, project(mesh, camera), raster, visible, maps)
+    visible = visible_vertices(raster, triangles, len(points)) & inside
+    homogeneous = mesh @ camera.T
+    pixels = homogeneous[:, :2] / homogeneous[:, 2:]
+    return HandView(crop, picture, mesh, triangles, camera, pixels, raster, visible, maps)
 
 
 def _alike(crop: CropTransform, other: CropTransform) -> bool:
@@ -111,64 +121,109 @@ def _alike(crop: CropTransform, other: CropTransform) -> bool:
 
 
 def skin_raster(
-    vertices: Float[Tensor, "B V 3"],
-    faces: Int64[Tensor, "F 3"],
-    intrinsics: Float[Tensor, "B 3 3"],
+    vertices: Float[NDArray[Any], "V 3"],
+    faces: Int[NDArray[Any], "F 3"],
+    intrinsics: Float[NDArray[Any], "3 3"],
     size: int,
 ) -> Raster:
     """Rasterise a hand; its inside, seen through an open wrist, shows nothing and hides what is behind."""
     raster = rasterize(vertices, faces, intrinsics, size, size)
-    a, b, c = vertices[:, faces].unbind(2)
-    outside = torch.linalg.vecdot(torch.linalg.cross(b - a, c - a), a) < 0
-    towards = outside.gather(1, raster.pix_to_face.clamp_min(0).flatten(1)).view(raster.mask.shape)
-    return replace(raster, mask=raster.mask & towards)
+    skin = np.append(seen_from_outside(vertices, faces), False)
+    return replace(raster, mask=skin[raster.pix_to_face])
 
 
-@torch.no_grad()
 def vertex_evidence(
-    view: HandView, template: Float[Tensor, "V 3"], maps: tuple[Float[Tensor, "1 _ _ _"], ...]
+    view: HandView, template: Float[NDArray[Any], "V 3"], maps: Sequence[Map]
 ) -> VertexEvidence:
     """Return the evidence at the vertices of one hand (eq. 11's reverse interpolation).
 
     `template` (m) are the vertices of the hand model at rest, which tell the vertices apart; `maps` is what
-    `LandmarkTrunk.pyramid` says of the view's picture.
+    the frozen network says of the view's picture.
     """
-    size = view.crop.size_px
-    grid = (view.pixels / size * 2 - 1)[:, :, None]
-    near = [F.avg_pool2d(view.image, k) for k in (8, 32)]
-    sampled = [_sample(m, grid) for m in (view.image, *maps, *near)]
-    features = torch.cat([*sampled[1:], _geometry(view, template, grid)], -1)
-    return VertexEvidence(features, sampled[0], view.visible, maps[-1].mean((2, 3)))
+    places = view.pixels / np.float32(view.crop.size_px)
+    picture = view.picture.astype(np.float32) / 255
+    sums = _blocks(np.add, picture, 8)
+    near = [sums.transpose(2, 0, 1) / 8**2, _blocks(np.add, sums, 4).transpose(2, 0, 1) / 32**2]
+    features = np.empty((len(places), sum(len(m) for m in (*maps, *near)) + GEOMETRY), dtype=np.float32)
+    first = 0
+    for values in (*maps, *near):
+        _sample(values, places, features, first)
+        first += len(values)
+    features[:, first:] = _geometry(view, template, places)
+    colors = sample_map(picture.transpose(2, 0, 1), places)
+    return VertexEvidence(features, colors, view.visible, maps[-1].mean((1, 2)))
 
 
-def _sample(values: Float[Tensor, "1 C h w"], grid: Float[Tensor, "1 V 1 2"]) -> Float[Tensor, "1 V C"]:
-    """Sample a map bilinearly at the vertices; beyond its edge it goes on as it ends."""
-    found = F.grid_sample(values, grid, padding_mode="border", align_corners=False)
-    return found[..., 0].transpose(1, 2)
+def sample_map(
+    values: Float[NDArray[Any], "_ _ _"], places: Float32[NDArray[Any], "N 2"]
+) -> Float32[NDArray[Any], "N _"]:
+    """Return a map bilinearly at places, told in shares of its width and height; beyond its edge it goes on
+    as it ends."""
+    found = np.empty((len(places), len(values)), dtype=np.float32)
+    _sample(values, places, found, 0)
+    return found
+
+
+def _sample(
+    values: Float[NDArray[Any], "_ _ _"],
+    places: Float32[NDArray[Any], "N 2"],
+    found: Float32[NDArray[Any], "N _"],
+    first: int,
+) -> None:
+    """Sample a map into the columns from `first` on."""
+    from amvur.inference._sampling_numba import sample  # numba takes a second to import
+
+    # always of one kind, so that the loop is compiled once
+    plane, place = (np.require(x, np.float32, ["C", "W"]) for x in (values, places))
+    sample(plane, place, found, first)
+
+
+def _blocks(join: np.ufunc, values: NDArray[Any], side: int) -> NDArray[Any]:
+    """Join the numbers in whole blocks of side × side of (h,w,*c); what is left at the end is dropped."""
+    rows, columns, *rest = (values.shape[0] // side, values.shape[1] // side, *values.shape[2:])
+    whole = values[: rows * side, : columns * side]
+    tall = join.reduce(whole.reshape(rows, side, -1), 1)  # along memory first, which is fast
+    blocks: NDArray[Any] = join.reduce(tall.reshape(rows, columns, side, *rest), 2)
+    return blocks
 
 
 def _geometry(
-    view: HandView, template: Float[Tensor, "V 3"], grid: Float[Tensor, "1 V 1 2"]
-) -> Float[Tensor, "1 V 14"]:
+    view: HandView, template: Float[NDArray[Any], "V 3"], places: Float32[NDArray[Any], "V 2"]
+) -> Float32[NDArray[Any], "V 14"]:
     """Return coordinates at rest and posed, normals, and how near outlines and nearer parts are."""
-    posed = view.vertices - view.vertices.mean(1, keepdim=True)
+    posed = view.vertices - view.vertices.mean(0)
     normals = vertex_normals(view.vertices, view.faces)
-    toward = -F.normalize(view.vertices, dim=-1)
-    cosine = (normals * toward).sum(-1, keepdim=True)
-    mask = view.raster.mask[:, None].float()
-    near = F.avg_pool2d(mask, 2 * _CELL_PX, _CELL_PX, _CELL_PX // 2)
-    wide = F.avg_pool2d(near, 7, 1, 3)
-    depth = torch.where(view.raster.mask, view.raster.zbuf, torch.inf)[:, None]
-    front = -F.max_pool2d(-depth, 2 * _CELL_PX, _CELL_PX, _CELL_PX // 2)
-    far = view.vertices[..., 2].amax()
-    ahead = _sample(front.clamp_max(far), grid)
-    gap = ((view.vertices[..., 2:] - ahead) / _STEP_M).clamp(-1, 5)
-    at_rest = (template - template.mean(0))[None] / _LENGTH_M
-    outlines = [_sample(m, grid) for m in (near, wide)]
-    visible = view.visible[..., None].float()
-    return torch.cat([at_rest, posed / _LENGTH_M, normals, cosine, *outlines, gap, visible], -1)
+    cosine = facing(view.vertices, normals)[:, None]
+    mask, border = view.raster.mask, _CELL_PX // 2
+    shares = np.pad(mask.astype(np.float64), border) / (2 * _CELL_PX) ** 2
+    near = _windows(np.add, _blocks(np.add, shares, _CELL_PX))
+    depth = np.pad(np.where(mask, view.raster.zbuf, np.inf), border, constant_values=np.inf)
+    wide = ndimage.uniform_filter(near, 7, mode="constant")
+    front = _windows(np.minimum, _blocks(np.minimum, depth, _CELL_PX))
+    far = view.vertices[:, 2].max()
+    ahead = sample_map(np.minimum(front, far)[None], places)
+    gap = ((view.vertices[:, 2:] - ahead) / _STEP_M).clip(-1, 5)
+    at_rest = (template - template.mean(0)) / _LENGTH_M
+    outlines = sample_map(np.stack([near, wide]), places)
+    told = (at_rest, posed / _LENGTH_M, normals, cosine, outlines, gap, view.visible[:, None])
+    return np.concatenate(told, axis=1).astype(np.float32)
 
 
-def feature_width(trunk: LandmarkTrunk) -> int:
-    """Return how many numbers `VertexEvidence.features` has at a vertex."""
-    return sum(trunk.level_widths) + NEIGHBORHOOD + GEOMETRY
+def facing(
+    vertices: Float[NDArray[Any], "V 3"], normals: Float[NDArray[Any], "V 3"]
+) -> Float[NDArray[Any], "V"]:
+    """Return the cosine between each vertex's normal and the way to the camera, at the origin."""
+    cosine: NDArray[Any] = -(normals * vertices).sum(1) / np.linalg.norm(vertices, axis=1)
+    return cosine
+
+
+def _windows(join: np.ufunc, cells: Float[NDArray[Any], "h w"]) -> Float[NDArray[Any], "rows columns"]:
+    """Join each cell with the next ones to the right, below and between: windows that overlap by half."""
+    pairs = join(cells[:-1], cells[1:])
+    windows: NDArray[Any] = join(pairs[:, :-1], pairs[:, 1:])
+    return windows
+
+
+def feature_width(level_widths: Sequence[int]) -> int:
+    """Return how many numbers `VertexEvidence.features` has at a vertex, of maps with so many channels."""
+    return sum(level_widths) + NEIGHBORHOOD + GEOMETRY

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from amvur.detect.networks import shipped_network
+from amvur.detect.networks import LANDMARKS_PX, shipped_network
 from amvur.errors import ModelFileError
 from amvur.reading import read_bytes, reading
 
@@ -54,7 +54,7 @@ class LandmarkTrunk(nn.Module):
     are parameters.
     """
 
-    size_px = 224
+    size_px = LANDMARKS_PX
 
     def __init__(self, path: Path | None = None, tuned: bool = False) -> None:
         """Read the network from an ONNX file that `amvur.detect.tflite_conversion` made (None: as shipped).

@@ -33,6 +33,7 @@ OPSET = 20
 _TOLERANCE = 2e-4
 """The largest difference to torch, in units of 1 and of the output's own largest value."""
 _BATCH = 2
+_STRIDES = (2, 4, 8, 16)
 
 
 def hand_network_onnx(network: HandNetwork) -> bytes:
@@ -51,21 +52,35 @@ def hand_network_onnx(network: HandNetwork) -> bytes:
     return to_onnx(_HandGraph(network.fold()), {"pictures": pictures}, outputs, constants, embedded=own)
 
 
-def segmentation_onnx(network: HandSegmenter, trunk: LandmarkTrunk) -> bytes:
-    """Return a segmentation with the frozen network whose maps it reads as an ONNX file.
+def segmentation_onnx(network: HandSegmenter) -> bytes:
+    """Return a segmentation as an ONNX file.
 
-    Inputs `pictures` (B,S,S,3) uint8 RGB, `depth_px` and `std_px` (B,S,S) float32; outputs `logits` (B,2,S,S)
-    and the maps at strides 2, 4, 8 and 16: see `HandSegmenter.forward`. Raises as `hand_network_onnx`.
+    Inputs `pictures` (B,S,S,3) uint8 RGB, `depth_px` and `std_px` (B,S,S) float32, and maps at strides 2, 4,
+    8 and 16 (`maps_onnx`); output `logits` (B,2,S,S): see `HandSegmenter.forward`. Raises as
+    `hand_network_onnx`.
     """
-    size = trunk.size_px
+    size = LandmarkTrunk.size_px
     depth = torch.linspace(-40, 60, _BATCH * size * size).view(_BATCH, size, size)
     items = {
         "pictures": torch.randint(0, 256, (_BATCH, size, size, 3), dtype=torch.uint8),
         "depth_px": depth,
         "std_px": depth.abs() / 10 + 0.5,
     }
-    outputs = ["logits", *(f"map_{stride}" for stride in (2, 4, 8, 16))]
-    return to_onnx(_SegmentationGraph(network, trunk.fold()), items, outputs)
+    for width, stride in zip(network.config.levels, _STRIDES, strict=True):
+        items[f"map_{stride}"] = torch.randn(_BATCH, width, size // stride, size // stride)
+    return to_onnx(_SegmentationGraph(network), items, ["logits"])
+
+
+def maps_onnx(trunk: LandmarkTrunk) -> bytes:
+    """Return the frozen part of a segmentation, `LandmarkTrunk.pyramid`, as an ONNX file.
+
+    Input `pictures` (B,S,S,3) uint8 RGB; outputs `map_2`, `map_4`, `map_8` and `map_16`, named by their
+    strides. Raises as `hand_network_onnx`.
+    """
+    size = trunk.size_px
+    pictures = torch.randint(0, 256, (_BATCH, size, size, 3), dtype=torch.uint8)
+    outputs = [f"map_{stride}" for stride in _STRIDES]
+    return to_onnx(_MapsGraph(trunk.fold()), {"pictures": pictures}, outputs)
 
 
 def texture_onnx(head: TextureHead, vertices: int) -> bytes:
@@ -232,22 +247,37 @@ class _HandGraph(nn.Module):
 
 
 class _SegmentationGraph(nn.Module):
-    """A `HandSegmenter` behind the network whose maps it reads."""
+    """A `HandSegmenter` of pictures as they are stored."""
 
-    def __init__(self, network: HandSegmenter, trunk: LandmarkTrunk) -> None:
+    def __init__(self, network: HandSegmenter) -> None:
         super().__init__()
-        self.network, self.trunk = network, trunk
+        self.network = network
 
     def forward(
         self,
         pictures: UInt8[Tensor, "B S S 3"],
         depth_px: Float[Tensor, "B S S"],
         std_px: Float[Tensor, "B S S"],
+        map_2: Tensor,
+        map_4: Tensor,
+        map_8: Tensor,
+        map_16: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Return logits and maps."""
-        images = _as_images(pictures)
-        maps = self.trunk.pyramid(images)
-        return self.network(images, depth_px, std_px, maps), *maps
+        """Return logits."""
+        maps = (map_2, map_4, map_8, map_16)
+        return (self.network(_as_images(pictures), depth_px, std_px, maps),)
+
+
+class _MapsGraph(nn.Module):
+    """The maps of a `LandmarkTrunk`."""
+
+    def __init__(self, trunk: LandmarkTrunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, pictures: UInt8[Tensor, "B S S 3"]) -> tuple[Tensor, ...]:
+        """Return them by stride."""
+        return self.trunk.pyramid(_as_images(pictures))
 
 
 class _TextureGraph(nn.Module):

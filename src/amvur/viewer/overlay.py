@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from amvur.hand.joints import JOINT_PARENTS
+from amvur.raster import interpolate, rasterize, vertex_normals
 from amvur.structures import HandReconstruction, RgbImage
 
 MAX_SIDE_PX = 1600
@@ -43,16 +44,13 @@ def draw_overlay(image: RgbImage, hands: Sequence[HandReconstruction]) -> UInt8[
     longer side lies between 640 and 1600 px (small ones grow at most fourfold); coordinates in the JSON
     stay those of the full photograph.
     """
-    from amvur.threads import threads_for  # torch takes seconds to import: not before it is needed
-
     height, width = image.shape[:2]
     scale = _scale(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), dtype=np.float64)
     shown = [hand for hand in hands if _drawable(hand)]
-    with threads_for(1):  # one hand after the other
-        for hand in sorted(shown, key=lambda hand: -float(hand.vertices[:, 2].mean())):  # far ones first
-            canvas = _blend_mesh(canvas, hand, scale)
+    for hand in sorted(shown, key=lambda hand: -float(hand.vertices[:, 2].mean())):  # far ones first
+        canvas = _blend_mesh(canvas, hand, scale)
     return _draw_lines(canvas, shown, scale)
 
 
@@ -86,33 +84,26 @@ def _blend_mesh(
     canvas: Float[np.ndarray, "H W 3"], hand: HandReconstruction, scale: float
 ) -> Float[np.ndarray, "H W 3"]:
     """Blend the shaded, uncertainty-coloured mesh into its window of the canvas."""
-    import torch  # a second to import, and pictures without a hand do without
-
-    from amvur.render import interpolate, rasterize, vertex_normals
-
     intrinsics = np.diag([scale, scale, 1.0]) @ hand.camera.intrinsics
     window = _window(hand, intrinsics, canvas.shape[1], canvas.shape[0])
     if window is None:
         return canvas
     x0, y0, x1, y1 = window
     intrinsics = intrinsics - np.array([[0, 0, x0], [0, 0, y0], [0, 0, 0]])
-    vertices = torch.from_numpy(hand.vertices.astype(np.float32))[None]
-    faces = torch.from_numpy(hand.faces.astype(np.int64))
-    camera = torch.from_numpy(intrinsics.astype(np.float32))[None]
-    with torch.inference_mode():
-        raster = rasterize(vertices, faces, camera, y1 - y0, x1 - x0)
-        colors = uncertainty_colors(hand.vertices_std)
-        attributes = torch.cat([torch.from_numpy(colors)[None].float(), vertex_normals(vertices, faces)], -1)
-        pixels = interpolate(raster, attributes, faces)[0].numpy().astype(np.float64)
-        mask = raster.mask[0].numpy()
-    lit = pixels[..., :3] * _shade(pixels[..., 3:])[..., None]
+    vertices = hand.vertices.astype(np.float32)
+    raster = rasterize(vertices, hand.faces, intrinsics.astype(np.float32), y1 - y0, x1 - x0)
+    colors = uncertainty_colors(hand.vertices_std).astype(np.float32)
+    attributes = np.concatenate([colors, vertex_normals(vertices, hand.faces)], axis=1)
+    mask = raster.mask
+    pixels = interpolate(raster, attributes, hand.faces)[mask].astype(np.float64)
+    lit = pixels[:, :3] * _shade(pixels[:, 3:])[:, None]
     blended = canvas.copy()
     view = blended[y0:y1, x0:x1]
-    view[mask] = _MESH_OPACITY * lit[mask] + (1 - _MESH_OPACITY) * view[mask]
+    view[mask] = _MESH_OPACITY * lit + (1 - _MESH_OPACITY) * view[mask]
     return blended
 
 
-def _shade(normals: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+def _shade(normals: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
     """Return the brightness under a lamp above the camera's left shoulder, in [0.35, 1.15]."""
     lamp = np.array([-0.35, -0.55, -0.76])
     length = np.maximum(np.linalg.norm(normals, axis=-1), 1e-9)

@@ -17,10 +17,10 @@ from amvur.inference.silhouette.segmentation import (
     NEAR_PX,
     HandPixels,
     Segmentation,
-    depth_inside,
     load_segmentation,
     outline_hints,
     shipped_segmentation,
+    signed_depth,
 )
 from amvur.inference.vertex_evidence import look_at_hand
 from amvur.models.landmark_trunk import LandmarkTrunk
@@ -65,20 +65,26 @@ def cropped(mask, view):
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (30, 11), (48, 52)])  # two of them at the picture's end
-def test_depth_inside_of_a_mask_is_that_in_the_whole_picture(corner):
+def test_depths_and_the_nearest_pixel_are_scipys(corner):
     blob = gaussian_filter(np.random.default_rng(4).normal(size=(32, 28)), 3.0) > -0.02
     mask = np.zeros((80, 80), dtype=bool)
     mask[corner[0] : corner[0] + 32, corner[1] : corner[1] + 28] = blob
-    np.testing.assert_array_equal(depth_inside(mask), distance_transform_edt(mask)[mask] - 0.5)
-    assert depth_inside(np.zeros_like(mask)).shape == (0,)
+    depth, row, column = signed_depth(mask)
+    beside = distance_transform_edt(~mask)
+    np.testing.assert_array_equal(depth, np.where(mask, distance_transform_edt(mask) - 0.5, 0.5 - beside))
+    assert mask[row, column].all()
+    y, x = np.mgrid[0:80, 0:80]
+    np.testing.assert_allclose(np.hypot(row - y, column - x), beside, rtol=1e-12)
+    assert (signed_depth(np.zeros_like(mask))[0] == -np.inf).all()
+    assert (signed_depth(np.ones_like(mask))[0] == np.inf).all()
 
 
 def test_hints_are_distances_to_the_outline_and_deviations_of_what_is_nearest():
     """Against brute force; the deviation grows along the picture's rows."""
     view = view_of(photograph())
-    std = 1 + view.pixels[0, :, 1].double().numpy() / 50
+    std = 1 + view.pixels[:, 1].astype(float) / 50
     depth, stated = outline_hints(view, std)
-    mask = view.raster.mask[0].numpy()
+    mask = view.raster.mask
     y, x = np.mgrid[0:224, 0:224]
     for row, column in np.random.default_rng(1).integers(0, 224, (60, 2)):
         gap = np.hypot(y - row, x - column)
@@ -102,7 +108,7 @@ def test_the_shipped_weights_find_the_hand_beside_a_mesh():
     depth, _ = outline_hints(view, 6.0)
     inner = np.abs(distance_transform_edt(truth) - distance_transform_edt(~truth)) > 2
     near = (np.abs(depth) < 12) & inner
-    mesh = view.raster.mask[0].numpy()
+    mesh = view.raster.mask
     assert (mesh == truth)[near].mean() < 0.85
     for answer in (shows, covers):
         assert ((answer > 0) == truth)[near & mesh].mean() > 0.95

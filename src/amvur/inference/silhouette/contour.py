@@ -73,7 +73,7 @@ def find_contour(
     `inside_image` are those that lie in the photograph; `parts` number the parts of the hand with a thickness
     of their own, −1 where the mesh ends and the arm goes on.
     """
-    mask, scale = view.raster.mask[0].numpy(), settings.scale(view)
+    mask, scale = view.raster.mask, settings.scale(view)
     depth, odds = pixels.depth_px, pixels.evidence.clip(-settings.most_evidence, settings.most_evidence)
     row, column = _outline(mask, round(_EVERY * scale))
     normal = _normals(depth, row, column, _SMOOTH_PX * scale)
@@ -95,7 +95,9 @@ def _outline(
     mask: Bool[NDArray[Any], "S S"], every: int
 ) -> tuple[Int[NDArray[Any], "N"], Int[NDArray[Any], "N"]]:
     """Return rows and columns of two of `every` (odd) outermost pixels of a mask, however they run."""
-    row, column = (mask & ~ndimage.binary_erosion(mask, border_value=1)).nonzero()
+    wide = np.pad(mask, 1, constant_values=True)
+    surrounded = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    row, column = (mask & ~surrounded).nonzero()
     kept = np.isin((column + 2 * row) % every, (0, every // 2 + 1))
     return row[kept], column[kept]
 
@@ -107,8 +109,12 @@ def _normals(
     smooth_px: float,
 ) -> Float64[NDArray[Any], "N 2"]:
     """Return outward unit normals (x, y) of the outline."""
-    by_row, by_column = np.gradient(ndimage.gaussian_filter(depth, smooth_px))
-    normal = -np.stack([by_column[row, column], by_row[row, column]], 1)
+    smooth = ndimage.gaussian_filter(depth, smooth_px)
+    top, bottom = np.maximum(row - 1, 0), np.minimum(row + 1, len(depth) - 1)
+    left, right = np.maximum(column - 1, 0), np.minimum(column + 1, len(depth) - 1)
+    by_row = (smooth[bottom, column] - smooth[top, column]) / (bottom - top)
+    by_column = (smooth[row, right] - smooth[row, left]) / (right - left)
+    normal = -np.stack([by_column, by_row], 1)
     unit: Float64[NDArray[Any], "N 2"] = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)
     return unit
 
@@ -117,8 +123,8 @@ def _nearest_vertex(
     view: HandView, row: Int[NDArray[Any], "N"], column: Int[NDArray[Any], "N"]
 ) -> Int[NDArray[Any], "N"]:
     """Return the vertex of each pixel's face that is nearest to it."""
-    corners = view.faces[view.raster.pix_to_face[0, row, column]].numpy()
-    nearest = view.raster.bary_coords[0, row, column].numpy().argmax(1)
+    corners = view.faces[view.raster.pix_to_face[row, column]]
+    nearest = view.raster.bary_coords[row, column].argmax(1)
     vertex: Int[NDArray[Any], "N"] = np.take_along_axis(corners, nearest[:, None], 1)[:, 0]
     return vertex
 

@@ -77,7 +77,7 @@ class ContourFinder:
         assert look.pixels is not None
         inside = inside_image(view, self._image)
         contour = find_contour(view, look.pixels, inside, self._parts, self._settings)
-        mesh = view.pixels[0].double().numpy()[contour.vertex]
+        mesh = view.pixels[contour.vertex].astype(np.float64)
         place = view.crop.invert_points(mesh + contour.normal * contour.beyond_px[:, None])
         normal = contour.normal @ view.crop.axes
         if view.crop.mirrored:

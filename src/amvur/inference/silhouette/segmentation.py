@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.special import expit, log_ndtr
 
-from amvur.building import described
-from amvur.checkpoint import load_checkpoint, load_weights
+from amvur.checkpoint_folder import open_onnx, read_config, shipped
 from amvur.errors import ModelFileError
-from amvur.inference.vertex_evidence import HandView
-from amvur.models.landmark_trunk import LandmarkTrunk
-from amvur.models.segmentation import HandSegmenter, SegmentationConfig
-from amvur.checkpoint_folder import shipped
+from amvur.inference.silhouette.distance import nearest_marked
+from amvur.inference.vertex_evidence import HandView, Map
+from amvur.onnx_network import OnnxNetwork
+from amvur.raster import interpolate
 
+TRUNK = "maps.onnx"
+"""The file of the frozen network, beside the segmentation's own."""
+MAPS = ("map_2", "map_4", "map_8", "map_16")
+"""The maps that a segmentation reads, by their strides."""
 LEAST_STD_PX = 0.5
 """No outline is known to lie better than this (pixels of the crop): the picture blurs it."""
 NEAR_PX = 20
@@ -80,20 +81,22 @@ class HandLook:
 
 
 class Segmentation:
-    """A trained `HandSegmenter` with the frozen network whose maps it reads."""
+    """A trained `HandSegmenter` and the frozen network whose maps it reads (`amvur.models.segmentation`).
 
-    def __init__(self, network: HandSegmenter, trunk: LandmarkTrunk) -> None:
-        """Take a network, for inference only."""
-        network = network.eval().requires_grad_(False)
-        self.network = network.to(memory_format=torch.channels_last)  # as the maps are, and a third faster
-        self.trunk = trunk
+    `level_widths` are the channels of those maps.
+    """
 
-    @torch.inference_mode()
+    def __init__(self, network: OnnxNetwork, trunk: OnnxNetwork, level_widths: Sequence[int]) -> None:
+        """Take the two networks."""
+        self.network, self.trunk, self.level_widths = network, trunk, tuple(level_widths)
+
     def with_maps(self, view: HandView) -> HandView:
-        """Return a view with the maps that the frozen network sees in its image."""
-        return view if view.maps is not None else replace(view, maps=self.trunk.pyramid(view.image))
+        """Return a view with the maps that the frozen network sees in its picture."""
+        if view.maps is not None:
+            return view
+        found = self.trunk({"pictures": view.picture[None]})
+        return replace(view, maps=tuple(values[0] for values in found.values()))
 
-    @torch.inference_mode()
     def __call__(self, view: HandView, mesh_std_px: Float[NDArray[Any], "V"] | float) -> HandPixels:
         """Return which pixels of a view, whose mesh covers some, show the hand.
 
@@ -102,13 +105,21 @@ class Segmentation:
         """
         depth, std = outline_hints(view, mesh_std_px)
         maps = self.with_maps(view).maps
-        hints = (torch.from_numpy(x)[None].float() for x in (depth, std))
-        return HandPixels(self.network(view.image, *hints, maps)[0].numpy(), depth, std)
+        assert maps is not None
+        hints = {"depth_px": depth.astype(np.float32)[None], "std_px": std.astype(np.float32)[None]}
+        told = {name: values[None] for name, values in zip(MAPS, maps, strict=True)}
+        found = self.network({"pictures": view.picture[None], **hints, **told})
+        return HandPixels(found["logits"][0], depth, std)
 
     def look(self, view: HandView, mesh_std_px: Float[NDArray[Any], "V"] | float) -> HandLook:
         """Return a view with its maps and which of its pixels show the hand."""
         view = self.with_maps(view)
         return HandLook(view, self(view, mesh_std_px))
+
+    def close(self) -> None:
+        """Free what was loaded."""
+        self.network.close()
+        self.trunk.close()
 
 
 def outline_hints(
@@ -118,55 +129,41 @@ def outline_hints(
 
     Pixels beside the mesh take the standard deviation of the nearest that it covers.
     """
-    mask = view.raster.mask[0].numpy()
-    depth, nearest = signed_depth(mask)
-    known = np.full(len(view.vertices[0]), mesh_std_px) if np.isscalar(mesh_std_px) else mesh_std_px
-    corners = view.faces[view.raster.pix_to_face[0][view.raster.mask[0]]].numpy()
-    std = np.zeros(mask.shape)
-    std[mask] = (np.asarray(known)[corners] * view.raster.bary_coords[0].numpy()[mask]).sum(1)
-    return depth, np.hypot(std[nearest], LEAST_STD_PX)
+    raster, known = view.raster, np.asarray(mesh_std_px)
+    depth, row, column = signed_depth(raster.mask)
+    if known.ndim == 0:
+        return depth, np.full(depth.shape, np.hypot(known, LEAST_STD_PX))
+    std = interpolate(raster, known.astype(np.float32)[:, None], view.faces)[..., 0]
+    return depth, np.hypot(std[row, column].astype(np.float64), LEAST_STD_PX)
 
 
 def signed_depth(
     mask: Bool[NDArray[Any], "S S"],
-) -> tuple[Float64[NDArray[Any], "S S"], tuple[Int[NDArray[Any], "S S"], Int[NDArray[Any], "S S"]]]:
+) -> tuple[Float64[NDArray[Any], "S S"], Int[NDArray[Any], "S S"], Int[NDArray[Any], "S S"]]:
     """Return how far pixels lie inside of a mask (negative: outside), to its outline between the pixels, and
     row and column of the nearest pixel of the mask."""
-    beside, (row, column) = ndimage.distance_transform_edt(~mask, return_indices=True)
-    depth = 0.5 - beside
-    depth[mask] = depth_inside(mask)
-    return depth, (row, column)
+    beside, row, column = nearest_marked(mask)
+    inside, _, _ = nearest_marked(~mask)
+    return np.where(mask, inside - 0.5, 0.5 - beside), row, column
 
 
-def depth_inside(mask: Bool[NDArray[Any], "S S"]) -> Float64[NDArray[Any], "N"]:
-    """Return how far inside of a mask its N pixels (row-major) lie, to its end between the pixels."""
-    if not mask.any():
-        return np.zeros(0)
-    box = tuple(slice(max(at.min() - 1, 0), at.max() + 2) for at in mask.nonzero())
-    inside: Float64[NDArray[Any], "N"] = ndimage.distance_transform_edt(mask[box])[mask[box]] - 0.5
-    return inside
-
-
-@lru_cache(maxsize=1)
-def shipped_segmentation() -> Segmentation:
+def shipped_segmentation(device: str = "cpu") -> Segmentation:
     """Return the segmentation that ships with the package; raises `ModelFileError` as `load_segmentation`."""
     folder = shipped("segmentation")
     if folder is None:
         raise ModelFileError("This installation has no segmentation of hands. Reinstall amvur.")
-    return load_segmentation(folder)
+    return load_segmentation(folder, device)
 
 
-def load_segmentation(folder: Path, trunk: LandmarkTrunk | None = None) -> Segmentation:
+def load_segmentation(folder: Path, device: str = "cpu") -> Segmentation:
     """Return the segmentation in a checkpoint folder.
 
     Raises `ModelFileError` if it is missing or cannot be used.
     """
-    settings, state, _ = load_checkpoint(folder)
-    trunk = trunk or LandmarkTrunk()
-    with described(folder, "segmentation", "Use the version that wrote it.", state):
-        config = SegmentationConfig.from_json(settings)
-        if config.levels != trunk.level_widths:
-            raise ValueError(f"it reads maps of {config.levels} channels, not {trunk.level_widths}")
-        network = HandSegmenter(config)
-    load_weights(network, state, folder)
-    return Segmentation(network, trunk)
+    config = read_config(folder)
+    levels = config["network"].get("levels")
+    if not isinstance(levels, list) or [type(width) for width in levels] != [int] * len(MAPS):
+        raise ModelFileError(f"The checkpoint {folder} describes no segmentation. Use the version that wrote it.")
+    network = open_onnx(folder, config, ["logits"], device=device)
+    trunk = open_onnx(folder, config, MAPS, name=TRUNK, device=device)
+    return Segmentation(network, trunk, levels)
