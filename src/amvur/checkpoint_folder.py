@@ -24,8 +24,11 @@ from amvur.whole_files import write_files
 SCHEMA = "amvur-checkpoint/1"
 CONFIG = "config.json"
 ONNX = "network.onnx"
+TRUNK = "maps.onnx"
+"""The frozen network whose maps a segmentation reads, beside the segmentation's own file."""
 ONNX_BYTES = 2**31 - 1
 """The largest network that an ONNX file can hold without others beside it (protobuf's limit)."""
+OTHER_CHECKPOINT = "Use another checkpoint, or 'none' to fit hands to the detector's joints alone."
 REMEDY = "Copy the whole checkpoint folder again, or train it anew with `amvur train`."
 
 _SECTIONS = ("hand_model", "card", "calibration", "fusion", "onnx")

@@ -98,9 +98,9 @@ def _load_subject(options: Evaluate) -> Subject:
     if options.reconstruct:
         return _load_reconstruction(options)
     from amvur.evaluation.subjects import load_subject
-    from amvur.inference.reconstructor import choose_device
+    from amvur.pretrained import choose_torch_device
 
-    return load_subject(_checkpoint_of(options), choose_device(options.device), options.hand_model)
+    return load_subject(_checkpoint_of(options), choose_torch_device(options.device), options.hand_model)
 
 
 def _load_reconstruction(options: Evaluate) -> Subject:

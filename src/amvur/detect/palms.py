@@ -22,8 +22,11 @@ PALM_OUTPUTS = (36288, 2016)
 """Numbers in the palm network's outputs: 9 points for each of 2016 anchors, and their scores as logits."""
 _WRIST, _MIDDLE_BASE = 0, 2
 """Which of a palm's seven key points are the wrist and the base of the middle finger."""
-_PALM_LANDMARKS = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
-"""The landmarks that move little when fingers bend: they define the square for the next look."""
+FRAME_JOINTS = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
+"""The joints that move little when fingers bend, all but the outer two of every finger: their box makes the
+square for the next look."""
+GROW, LIFT = 2.0, 0.1
+"""That square's side in units of the box's longer one, and its way towards the fingers in box heights."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +113,18 @@ def crop_of_palm(palm: Palm) -> CropTransform:
 
 def crop_of_landmarks(landmarks: Float[np.ndarray, "21 2"]) -> CropTransform:
     """The square around a hand whose landmarks (image pixels) are known, fingers up."""
-    bases = landmarks[[5, 9, 13]]
-    toward = (bases[0] + bases[2]) / 4 + bases[1] / 2 - landmarks[0]
-    rotation = _direction(toward)
+    rotation = _direction(palm_vector(landmarks))
     cos, sin = math.cos(rotation), math.sin(rotation)
     axes = np.array([[cos, sin], [-sin, cos]])
-    own = landmarks[list(_PALM_LANDMARKS)] @ axes.T
+    own = landmarks[list(FRAME_JOINTS)] @ axes.T
     low, high = own.min(axis=0), own.max(axis=0)
-    return _upright((low + high) / 2 @ axes, high - low, rotation, grow=2.0, lift=0.1)
+    return _upright((low + high) / 2 @ axes, high - low, rotation, GROW, LIFT)
+
+
+def palm_vector(joints_2d: Float[np.ndarray, "21 2"]) -> Float[np.ndarray, "2"]:
+    """The way from the wrist to the knuckles, which is up in an upright square."""
+    vector: np.ndarray = (joints_2d[5] + joints_2d[13]) / 4 + joints_2d[9] / 2 - joints_2d[0]
+    return vector
 
 
 def _direction(toward: Float[np.ndarray, "2"]) -> float:

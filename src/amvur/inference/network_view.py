@@ -9,18 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float64
-from torch import Tensor
-from torch.distributions import Normal
+from jaxtyping import Float, Float64, UInt8
 
 from amvur.crop import CropTransform
+from amvur.detect.palms import FRAME_JOINTS, crop_of_landmarks, palm_vector
+from amvur.detect.roll import box_overlap, likeliest_turn
 from amvur.errors import InputError
 from amvur.inference.estimator.observation import merge_passes
-from amvur.models.upright import FRAME_JOINTS, box_overlap, likeliest_turn, palm_vectors, upright_frames
 from amvur.reading import brief
 from amvur.structures import HandDetection, RgbImage
 
@@ -66,17 +64,28 @@ class FusionSettings:
             )
 
 
-class JointNetwork(Protocol):
-    """A network as used here: `amvur.models.network.HandNetwork`, or something like it in tests.
+@dataclass(frozen=True)
+class JointEstimates:
+    """What a network says of B right hands in square crops, with standard deviations: joints in metres (view
+    axes, wrist at 0) and in crop units (-1 to 1 over the crop)."""
 
-    Called with (B,3,S,S) float32 RGB in [0, 1]; the result's `joints` is a Normal over (B,21,3) metres
-    (wrist at 0, view axes), its `joints_2d` one over (B,21,2) crop units (-1 to 1 over the crop).
+    joints: Float[np.ndarray, "B 21 3"]
+    joints_std: Float[np.ndarray, "B 21 3"]
+    joints_2d: Float[np.ndarray, "B 21 2"]
+    joints_2d_std: Float[np.ndarray, "B 21 2"]
+
+
+class JointNetwork(Protocol):
+    """A network as used here: `amvur.inference.trained.HandNetworkFile`, or something like it in tests.
+
+    It reads pictures of `image_px` pixels a side, of any roll or, with `upright`, with the fingers up.
     """
 
-    config: Any
+    image_px: int
+    upright: bool
 
-    def __call__(self, images: Float[Tensor, "B 3 S S"]) -> Any:
-        """Return the prediction for right hands."""
+    def __call__(self, pictures: UInt8[np.ndarray, "B S S 3"]) -> JointEstimates:
+        """Return the estimates for right hands in RGB pictures."""
         ...
 
 
@@ -117,17 +126,12 @@ def _joints_of_frame(detection: HandDetection) -> Float64[np.ndarray, "21 2"] | 
     if not (detection.confidence[list(FRAME_JOINTS)] > 0).all():
         return None
     joints = merge_passes(detection).joints_2d_px
-    palm = palm_vectors(torch.as_tensor(joints)[None])
-    return joints if float(palm.norm()) > _LEAST_PALM_PX else None
+    return joints if np.linalg.norm(palm_vector(joints)) > _LEAST_PALM_PX else None
 
 
 def upright_crop(joints_px: Float[np.ndarray, "21 2"], size_px: int, left: bool) -> CropTransform:
     """Return the square with the fingers up about a hand whose joints are known (pixels of the picture)."""
-    linear = upright_frames(torch.as_tensor(joints_px)[None])[0].double().numpy()
-    back = np.linalg.inv(linear[:, :2])
-    x, y = -back @ linear[:, 2]
-    half, turn = math.hypot(*back[:, 0]), math.atan2(back[1, 0], back[0, 0])
-    return CropTransform(float(x), float(y), 2 * half, size_px, turn, mirrored=left)
+    return replace(crop_of_landmarks(np.asarray(joints_px, np.float64)), size_px=size_px, mirrored=left)
 
 
 def look(
@@ -135,7 +139,6 @@ def look(
     image: RgbImage,
     detections: Sequence[HandDetection],
     settings: FusionSettings,
-    device: torch.device,
 ) -> list[NetworkView | None]:
     """Run the network once over all hands of a picture; None for a hand whose crop misses the picture or
     that it is not asked for.
@@ -144,27 +147,26 @@ def look(
     inner fingers) in four turns first (`amvur.models.upright.likeliest_turn`).
     Raises `InputError` if the network answers with something that is not finite.
     """
-    size = int(network.config.image_px)
-    upright = getattr(network.config, "crop", "square") == "upright"
+    size = network.image_px
     crops: list[list[CropTransform]] = []
     for hand in detections:
         if hand.confidence.any() and not settings.beside_detector:
             crops.append([])
             continue
-        if not upright:
+        if not network.upright:
             crops.append([crop_of(hand, scale, size) for scale in settings.crop_scales])
             continue
         joints = _joints_of_frame(hand)
         if joints is None:
             box = None if hand.confidence.any() else _box_of_joints(hand.box_xyxy_px)
-            joints = _follow(network, image, crop_of(hand, 1.0, size), box, device)
+            joints = _follow(network, image, crop_of(hand, 1.0, size), box)
         base = upright_crop(joints, size, hand.side == "left")
         crops.append([replace(base, side_px=base.side_px * s) for s in settings.crop_scales])
     inside = [i for i, own in enumerate(crops) if own and all(crop.touches(image.shape) for crop in own)]
     views: list[NetworkView | None] = [None] * len(detections)
     if not inside:
         return views
-    answers = _answers(network, image, [crop for i in inside for crop in crops[i]], device)
+    answers = _answers(network, image, [crop for i in inside for crop in crops[i]])
     n = len(settings.crop_scales)
     for row, i in enumerate(inside):
         part = answers[n * row : n * row + n]
@@ -186,14 +188,17 @@ class _Answer:
 
 
 def _answers(
-    network: JointNetwork, image: RgbImage, crops: Sequence[CropTransform], device: torch.device
+    network: JointNetwork, image: RgbImage, crops: Sequence[CropTransform]
 ) -> list[_Answer]:
     """Run the network on crops, and undo their turns."""
-    batch = torch.as_tensor(np.stack([crop.warp(image) for crop in crops]), device=device)
-    with torch.inference_mode():
-        prediction = network(batch.permute(0, 3, 1, 2).float() / 255)
-    relative, relative_std = _numbers(prediction.joints)
-    flat, flat_std = _numbers(prediction.joints_2d)
+    said = network(np.stack([crop.warp(image) for crop in crops]))
+    numbers = (said.joints, said.joints_std, said.joints_2d, said.joints_2d_std)
+    relative, relative_std, flat, flat_std = (values.astype(np.float64) for values in numbers)
+    if not all(np.isfinite(values).all() for values in numbers):
+        raise InputError(
+            "The network's answer has values that are not finite. Its checkpoint is damaged or was saved "
+            "from a training that diverged: use another one, or checkpoint 'none'."
+        )
     answers = []
     for i, crop in enumerate(crops):
         turn = np.eye(3)
@@ -211,21 +216,19 @@ def _answers(
     return answers
 
 
-def _box_of_joints(box_xyxy_px: Float[np.ndarray, "4"]) -> Float[Tensor, "4"]:
+def _box_of_joints(box_xyxy_px: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
     """Return about where the joints of a hand in a box end: the box less the flesh."""
-    box = torch.as_tensor(box_xyxy_px)
-    sides = box[2:] - box[:2]
+    sides = box_xyxy_px[2:] - box_xyxy_px[:2]
     flesh = (1 - 1 / _JOINTS_IN_HAND) / 2 * sides.max()
-    flesh = torch.minimum(flesh, sides / 4)  # a narrow box keeps its middle
-    return torch.cat([box[:2] + flesh, box[2:] - flesh])
+    flesh = np.minimum(flesh, sides / 4)  # a narrow box keeps its middle
+    return np.concatenate([box_xyxy_px[:2] + flesh, box_xyxy_px[2:] - flesh])
 
 
 def _follow(
     network: JointNetwork,
     image: RgbImage,
     square: CropTransform,
-    box: Float[Tensor, "4"] | None,
-    device: torch.device,
+    box: Float[np.ndarray, "4"] | None,
 ) -> Float[np.ndarray, "21 2"]:
     """Return a hand's joints (px of the picture) from an upright square about it, whatever its roll.
 
@@ -240,15 +243,14 @@ def _follow(
         stated[[i for i in range(4) if i not in inside]] = np.inf  # followed out of the picture: lost
         if not inside:
             break
-        answers = _answers(network, image, [crops[i] for i in inside], device)
+        answers = _answers(network, image, [crops[i] for i in inside])
         for i, answer in zip(inside, answers, strict=True):
             before, joints[i] = joints[i].copy(), _unmirrored(answer.joints_px, square, width)
             moved[i] = np.linalg.norm(joints[i] - before, axis=-1).mean() / half
             stated[i] = answer.relative_std_m.mean()
             crops[i] = upright_crop(joints[i], square.size_px, square.mirrored)
-    overlap = None if box is None else box_overlap(torch.as_tensor(joints), box.expand(4, 4))[None]
-    best = likeliest_turn(torch.as_tensor(stated)[None], torch.as_tensor(moved)[None], overlap)
-    found: np.ndarray = joints[int(best)]
+    overlap = None if box is None else box_overlap(joints, box)
+    found: np.ndarray = joints[int(likeliest_turn(stated, moved, overlap))]
     return found
 
 
@@ -258,17 +260,6 @@ def _unmirrored(
     """Take pixels of the mirrored picture back to the picture where the crop is mirrored."""
     moved: np.ndarray = points * [-1, 1] + [width, 0] if crop.mirrored else points
     return moved
-
-
-def _numbers(distribution: Normal) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation as float64."""
-    mean, std = (x.detach().double().cpu().numpy() for x in (distribution.loc, distribution.scale))
-    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
-        raise InputError(
-            "The network's answer has values that are not finite. Its checkpoint is damaged or was saved "
-            "from a training that diverged: use another one, or checkpoint 'none'."
-        )
-    return mean, np.broadcast_to(std, mean.shape)
 
 
 def _in_picture(crop: CropTransform, units: Float[np.ndarray, "N 2"], width: int) -> Float[np.ndarray, "N 2"]:

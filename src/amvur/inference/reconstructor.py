@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from amvur.detect.base import Detector, chosen_side, make_detector
@@ -32,8 +31,9 @@ from amvur.inference.silhouette.segmentation import shipped_segmentation
 from amvur.inference.swapped_channels import HINT, hand_in_swapped, looks_blue
 from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
+from amvur.onnx_network import choose_device
+from amvur.reading import brief
 from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
-from amvur.threads import threads_for
 
 
 class Reconstructor:
@@ -43,9 +43,12 @@ class Reconstructor:
     of a `.task` file, `"none"` (boxes or detections must then be given) or an object with `detect`;
     `checkpoint` is `"none"` (no network: hands are fitted to the detector's joints), `"default"` (the one
     shipped with the package; without one as `"none"`), a checkpoint's folder or a `TrainedNetwork`;
-    `device` is `"auto"`, `"cpu"` or `"cuda"`; `texture` is `"regressed"` (by the shipped texture head),
+    `device` is `"auto"`, `"cpu"` or `"cuda"` (onnxruntime's); `texture` is `"regressed"` (by the shipped texture head),
     `"sampled"` (colors of the picture, completed over the surface), `"auto"` (regressed for the open hand) or
     a folder with a texture head; with `uv_texture_px` every hand also gets a texture picture of that size.
+
+    Safe to use from several threads, after a fork and in processes (it pickles to how it was made); `close`
+    or a `with` statement frees what it loaded.
 
     Raises `ModelFileError`, `DetectorError` or `InputError` when one of them cannot be used.
     """
@@ -60,14 +63,23 @@ class Reconstructor:
         texture: str | Path = "auto",
         uv_texture_px: int | None = None,
     ) -> None:
-        """Load hand model and network at once and the detector at its first use."""
+        """Load hand model and networks at once and the detector at its first use."""
+        self._arguments = {
+            "hand_model": hand_model,
+            "detector": detector,
+            "checkpoint": checkpoint,
+            "device": device,
+            "texture": texture,
+            "uv_texture_px": uv_texture_px,
+        }
         self.detector = make_detector(detector)
         self.hand_model = hand_model
         self.device = choose_device(device)
         arrays = self.arrays = load_hand_model(hand_model, "right")
         self.pose = HandPoser(arrays)
         self.estimator = Estimator(arrays)
-        self._texturing = make_texturing(texture, arrays, uv_texture_px)
+        self.segmentation = shipped_segmentation(self.device)
+        self._texturing = make_texturing(texture, arrays, uv_texture_px, self.segmentation, self.device)
         self.trained = load_trained(checkpoint, self.device)
         if self.trained is not None and not self.trained.speaks_of(arrays):
             # joints of another hand model are a few millimetres elsewhere: better than nothing, no more
@@ -75,7 +87,33 @@ class Reconstructor:
         self.calibrations = load_calibrations()
         if self.trained is not None:
             self.calibrations = replace(self.calibrations, **self.trained.calibrations)
-        self.segmentation = shipped_segmentation()
+
+    def __repr__(self) -> str:
+        """Return how it was made."""
+        told = ", ".join(f"{name}={brief(value)}" for name, value in self._arguments.items())
+        return f"Reconstructor({told})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep how it was made: what it loaded is loaded again where it is unpickled."""
+        return self._arguments
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make it anew."""
+        self.__init__(**state)  # type: ignore[misc]
+
+    def __enter__(self) -> Reconstructor:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Free what was loaded."""
+        self.close()
+
+    def close(self) -> None:
+        """Free the networks; a further call loads them again."""
+        for part in (self.detector, self.segmentation, self._texturing, self.trained):
+            if hasattr(part, "close"):
+                part.close()
 
     @overload
     def __call__(
@@ -142,19 +180,14 @@ class Reconstructor:
             return []
         sizes = [merge_passes(d).size_px for d in detections]
         camera = make_camera(width, height, intrinsics, fov_deg, sizes)
-        with threads_for(len(detections)):
-            views = None if self.trained is None else self.trained.look(image, detections)
-            fitted = self.fit(detections, camera, width, views, image)
-            hands = [
-                assemble(
-                    hand,
-                    image,
-                    camera,
-                    self.calibrations.of(hand.by_network, hand.box_only),
-                    self._texturing,
-                )
-                for hand in fitted
-            ]
+        views = None if self.trained is None else self.trained.look(image, detections)
+        fitted = self.fit(detections, camera, width, views, image)
+        hands = [
+            assemble(
+                hand, image, camera, self.calibrations.of(hand.by_network, hand.box_only), self._texturing
+            )
+            for hand in fitted
+        ]
         return sorted(hands, key=lambda hand: -hand.score)
 
     def fit(
@@ -175,11 +208,10 @@ class Reconstructor:
         for i, (detection, view) in enumerate(zip(detections, views, strict=True)):
             groups.setdefault((detection.convention, view is not None), []).append(i)
         fitted: dict[int, FittedHand] = {}
-        with threads_for(len(detections)):
-            for (name, _), chosen in sorted(groups.items()):
-                own = [views[i] for i in chosen]
-                hands = self._fit_group([detections[i] for i in chosen], own, camera, width, name, image)
-                fitted.update(zip(chosen, hands, strict=True))
+        for (name, _), chosen in sorted(groups.items()):
+            own = [views[i] for i in chosen]
+            hands = self._fit_group([detections[i] for i in chosen], own, camera, width, name, image)
+            fitted.update(zip(chosen, hands, strict=True))
         return [fitted[i] for i in range(len(detections))]
 
     def _fit_group(
@@ -259,14 +291,3 @@ def _check_detections(
             check_size(detection.box_xyxy_px, "A detection's box")
         else:  # all that is known of this hand
             check_box(detection.box_xyxy_px, image.shape, "A detection's box")
-
-
-def choose_device(choice: str) -> torch.device:
-    """Return the torch device for "auto", "cpu" or "cuda"; raises `InputError` for one that is not there."""
-    if choice == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if choice == "cuda" and not torch.cuda.is_available():
-        raise InputError("No CUDA device was found. Use --device cpu, or install a CUDA build of torch.")
-    if choice not in ("cpu", "cuda"):
-        raise InputError(f"The device must be auto, cpu or cuda, found {choice!r}.")
-    return torch.device(choice)

@@ -134,6 +134,11 @@ class TextureRegressor:
             pixels = self.segmentation(view, spread)
         return settle(view, self.regress(view), pixels.shows)
 
+    def close(self) -> None:
+        """Free what was loaded."""
+        self.head.close()
+        self.segmentation.close()
+
     def regress(self, view: HandView) -> VertexColors:
         """Return the head's own word on a hand, before the photograph's pixels are asked."""
         maps = self.segmentation.with_maps(view).maps

@@ -14,7 +14,7 @@ from amvur.hand.loading import OPEN_HAND
 from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.texture_coordinates import TextureCoordinates, load_texture_coordinates
 from amvur.inference.regressed_texture import Texture, TextureRegressor, default_texture, load_regressor
-from amvur.inference.silhouette.segmentation import HandLook
+from amvur.inference.silhouette.segmentation import HandLook, Segmentation
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.uv_texture import bake
 from amvur.structures import RgbImage, Side, UvTexture
@@ -29,6 +29,11 @@ class Texturing:
     regressor: TextureRegressor | None
     atlases: dict[Side, TextureCoordinates] | None = None
     uv_px: int = 0
+
+    def close(self) -> None:
+        """Free the texture head's networks."""
+        if self.regressor is not None:
+            self.regressor.close()
 
     def __call__(
         self,
@@ -51,8 +56,16 @@ class Texturing:
         return texture, bake(image, vertices, faces, intrinsics, left, texture, atlas, self.uv_px)
 
 
-def make_texturing(choice: str | Path, arrays: HandModelArrays, uv_px: int | None = None) -> Texturing:
+def make_texturing(
+    choice: str | Path,
+    arrays: HandModelArrays,
+    uv_px: int | None = None,
+    segmentation: Segmentation | None = None,
+    device: str = "cpu",
+) -> Texturing:
     """Return the texturing behind "auto", "sampled", "regressed" or the folder of a texture head.
+
+    A head reads the maps of `segmentation` (None: the shipped one).
 
     "auto" is regressed for the open hand if the package has a texture head, else sampled. Raises `InputError`
     for a texture picture of a wrong size or of a hand model without an atlas, and `ModelFileError` where a
@@ -65,13 +78,15 @@ def make_texturing(choice: str | Path, arrays: HandModelArrays, uv_px: int | Non
                 f"A texture picture must have {_MIN_UV_PX} to {_MAX_UV_PX} pixels a side, found {uv_px}."
             )
         atlases = {side: load_texture_coordinates(arrays.name, side) for side in ("left", "right")}
-    return Texturing(_regressor(choice, arrays), atlases, uv_px or 0)
+    return Texturing(_regressor(choice, arrays, segmentation, device), atlases, uv_px or 0)
 
 
-def _regressor(choice: str | Path, arrays: HandModelArrays) -> TextureRegressor | None:
+def _regressor(
+    choice: str | Path, arrays: HandModelArrays, segmentation: Segmentation | None, device: str
+) -> TextureRegressor | None:
     """Return the texture head of a choice, None for sampling."""
     if choice not in ("auto", "sampled", "regressed"):
-        return load_regressor(Path(choice), arrays)
+        return load_regressor(Path(choice), arrays, segmentation, device)
     shipped = default_texture()
     if choice == "sampled" or (choice == "auto" and (shipped is None or arrays.name != OPEN_HAND)):
         return None
@@ -80,4 +95,4 @@ def _regressor(choice: str | Path, arrays: HandModelArrays) -> TextureRegressor 
             "This installation has no texture head, which texture 'regressed' needs. Reinstall amvur, or use "
             "texture 'sampled'."
         )
-    return load_regressor(shipped, arrays)
+    return load_regressor(shipped, arrays, segmentation, device)

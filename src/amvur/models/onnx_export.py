@@ -49,7 +49,7 @@ def hand_network_onnx(network: HandNetwork) -> bytes:
     pictures = torch.randint(0, 256, (_BATCH, size, size, 3), dtype=torch.uint8)
     outputs = [f"{name}{end}" for name in ("vertices", "joints", "joints_2d") for end in ("", "_std")]
     own = network.hand.name in VERSIONS
-    return to_onnx(_HandGraph(network.fold()), {"pictures": pictures}, outputs, constants, embedded=own)
+    return to_onnx(_HandGraph(network.fold()), {"pictures": pictures}, outputs, None, constants, embedded=own)
 
 
 def segmentation_onnx(network: HandSegmenter) -> bytes:
@@ -83,14 +83,14 @@ def maps_onnx(trunk: LandmarkTrunk) -> bytes:
     return to_onnx(_MapsGraph(trunk.fold()), {"pictures": pictures}, outputs)
 
 
-def texture_onnx(head: TextureHead, vertices: int) -> bytes:
+def texture_onnx(head: TextureHead) -> bytes:
     """Return a texture head as an ONNX file.
 
     Inputs `features` (B,V,C), `colors` (B,V,3) in [0, 1], `visible` (B,V) bool, `pooled` (B,P), `keys` (B,M)
     int64; outputs `loc` (B,V,3), `scale` and `visibility_logit` (B,V): see `TextureHead.forward`. Raises as
     `hand_network_onnx`.
     """
-    config = head.config
+    config, vertices = head.config, 100
     visible = torch.arange(vertices).repeat(_BATCH, 1) % 2 == 0
     items = {
         "features": torch.randn(_BATCH, vertices, config.features) * head.features_std + head.features_mean,
@@ -99,28 +99,28 @@ def texture_onnx(head: TextureHead, vertices: int) -> bytes:
         "pooled": torch.randn(_BATCH, config.pooled) * head.pooled_std + head.pooled_mean,
         "keys": visible[0].nonzero().T.repeat(_BATCH, 1),
     }
-    free = {"keys": (1,)}
-    return to_onnx(_TextureGraph(head), items, ["loc", "scale", "visibility_logit"], free_axes=free)
+    free = {"keys": "keys", **dict.fromkeys(("features", "colors", "visible"), "vertices")}
+    return to_onnx(_TextureGraph(head), items, ["loc", "scale", "visibility_logit"], free)
 
 
 def to_onnx(
     module: nn.Module,
     items: Mapping[str, Tensor],
     outputs: Sequence[str],
+    free: Mapping[str, str] | None = None,
     constants: Mapping[str, Tensor] | None = None,
     *,
     embedded: bool = False,
-    free_axes: Mapping[str, Sequence[int]] | None = None,
 ) -> bytes:
     """Export `module(**items)` (`module(constants=..., **items)`), whose first axes are free, as `outputs`.
 
-    `free_axes` may differ between calls too. With `embedded` the constants become part of the file, else its
+    The second axes of items in `free` are free too; it names them, and those of one name are equal. With `embedded` the constants become part of the file, else its
     inputs. Matrices that halves hold exactly are stored as halves. Raises `AmvurError` where onnxruntime's
     outputs differ from torch's.
     """
     module.eval()
     constants = dict(constants or {})
-    model = _exported(module, items, outputs, constants, free_axes or {})
+    model = _exported(module, items, outputs, constants, free or {})
     _place_constants(model, constants if embedded else {})
     _halve(model)
     model.producer_name, model.producer_version = "amvur", version("amvur")
@@ -134,14 +134,13 @@ def _exported(
     items: Mapping[str, Tensor],
     outputs: Sequence[str],
     constants: dict[str, Tensor],
-    free_axes: Mapping[str, Sequence[int]],
+    free: Mapping[str, str],
 ) -> ModelProto:
     """Let torch write the graph, silently: its exporter prints and warns of itself."""
-    batch = torch.export.Dim("batch", min=1, max=2**20)
-    shapes: dict[str, object] = {}
-    for name in items:
-        further = {axis: torch.export.Dim(f"{name}_{axis}", min=1, max=2**20) for axis in free_axes.get(name, ())}
-        shapes[name] = {0: batch, **further}
+    axes = {axis: torch.export.Dim(axis, min=1, max=2**20) for axis in ("batch", *set(free.values()))}
+    shapes: dict[str, object] = {
+        name: {0: axes["batch"], **({1: axes[free[name]]} if name in free else {})} for name in items
+    }
     arguments: dict[str, object] = dict(items)
     if constants:
         arguments["constants"] = constants

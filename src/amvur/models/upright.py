@@ -11,21 +11,13 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from amvur.detect.palms import FRAME_JOINTS, GROW, LIFT
+from amvur.detect.roll import likeliest_turn
 from amvur.models.network import HandNetwork, Prediction
-
-FRAME_JOINTS = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
-"""Joints whose box makes the frame: all but the outer two of every finger, as in MediaPipe's tracker."""
-_GROW, _LIFT = 2.0, 0.1
-_SETTLED = 0.01
-"""Crop units: joints that moved less than about this have settled."""
-_STRAYING = 0.25
-"""How much straying counts beside the stated deviation."""
-_FILLING, _LEAST_OVERLAP = 2.0, 0.05
-"""How much it counts that the joints fill the box that the hand is known to be in, and what is no overlap."""
 
 
 def upright_frames(joints_2d: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 2 3"]:
@@ -38,9 +30,9 @@ def upright_frames(joints_2d: Float[Tensor, "B 21 2"]) -> Float[Tensor, "B 2 3"]
     axes = torch.stack([torch.stack([-up[:, 1], up[:, 0]], -1), -up], 1)
     own = joints_2d[:, list(FRAME_JOINTS)] @ axes.transpose(-1, -2)
     low, high = own.amin(1), own.amax(1)
-    half = _GROW * (high - low).amax(-1, keepdim=True).clamp_min(1e-6) / 2
+    half = GROW * (high - low).amax(-1, keepdim=True).clamp_min(1e-6) / 2
     center = (low + high) / 2
-    center = torch.stack([center[:, 0], center[:, 1] - _LIFT * (high - low)[:, 1]], -1)
+    center = torch.stack([center[:, 0], center[:, 1] - LIFT * (high - low)[:, 1]], -1)
     return torch.cat([axes / half[..., None], (-center / half)[..., None]], -1)
 
 
@@ -63,7 +55,8 @@ def predict_upright(
     places, count = [look.joints_2d.loc for look in looks], len(images)
     moved = (places[-1] - places[-2]).norm(dim=-1).mean(-1).view(count, 4)
     stated = looks[-1].joints.scale.mean((1, 2)).view(count, 4)
-    best = likeliest_turn(stated, moved) + 4 * torch.arange(count, device=images.device)
+    chosen = likeliest_turn(stated.double().cpu().numpy(), moved.double().cpu().numpy())
+    best = torch.as_tensor(chosen, device=images.device) + 4 * torch.arange(count, device=images.device)
     return look_through(network, images, upright_frames(places[-1][best]))
 
 
@@ -84,30 +77,6 @@ def four_turns(count: int, device: torch.device) -> Float[Tensor, "N 2 3"]:
     cosine, sine = turns.cos(), turns.sin()
     rows = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], 1)
     return F.pad(rows, (0, 1)).repeat(count, 1, 1)
-
-
-def likeliest_turn(
-    stated: Float[Tensor, "B 4"], moved: Float[Tensor, "B 4"], overlap: Float[Tensor, "B 4"] | None = None
-) -> Int64[Tensor, "B"]:
-    """Return which of four turns, each followed for a while, found the hand: the surest unless it strays.
-
-    `stated` is the standard deviation of the joints in space (m) at the last look, on average (the same for
-    all turns if the network has one scale), `moved` how far their places went in that look (crop units).
-    `overlap` says how well the joints fill a known box (`box_overlap`). Rules were compared on held-out
-    synthetic hands (`scripts/choose_turn.py`).
-    """
-    doubt = stated.log() + _STRAYING * (moved + _SETTLED).log()
-    if overlap is not None:
-        doubt = doubt - _FILLING * (overlap + _LEAST_OVERLAP).log()
-    return doubt.argmin(1)
-
-
-def box_overlap(joints_2d: Float[Tensor, "*N 21 2"], box: Float[Tensor, "*N 4"]) -> Float[Tensor, "*N"]:
-    """Return the intersection over union of the joints' bounding box and `box` (x0 y0 x1 y1; same units)."""
-    low, high = joints_2d.amin(-2), joints_2d.amax(-2)
-    shared = torch.minimum(high, box[..., 2:]) - torch.maximum(low, box[..., :2])
-    inner = shared.clamp_min(0).prod(-1)
-    return inner / ((high - low).prod(-1) + (box[..., 2:] - box[..., :2]).prod(-1) - inner)
 
 
 def look_through(

@@ -12,15 +12,13 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 from numpy.typing import NDArray
 from scipy.special import expit, log_ndtr
 
-from amvur.checkpoint_folder import open_onnx, read_config, shipped
+from amvur.checkpoint_folder import TRUNK, open_onnx, read_config, shipped
 from amvur.errors import ModelFileError
 from amvur.inference.silhouette.distance import nearest_marked
 from amvur.inference.vertex_evidence import HandView, Map
 from amvur.onnx_network import OnnxNetwork
 from amvur.raster import interpolate
 
-TRUNK = "maps.onnx"
-"""The file of the frozen network, beside the segmentation's own."""
 MAPS = ("map_2", "map_4", "map_8", "map_16")
 """The maps that a segmentation reads, by their strides."""
 LEAST_STD_PX = 0.5
