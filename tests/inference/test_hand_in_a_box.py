@@ -1,15 +1,11 @@
 """A hand of which only a box is known: which of four turns of it a network of upright hands follows."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import torch
 from test_reconstructor import IMAGE, detect, true_mesh
-from torch.distributions import Normal
 from truth import INTRINSICS
 
-from amvur.inference.network_view import FusionSettings, look
+from amvur.inference.network_view import FusionSettings, JointEstimates, look
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.trained import TrainedNetwork
 from amvur.structures import HandDetection
@@ -26,32 +22,30 @@ def bare(box, side="right"):
 
 
 def seen_by(network, hand):
-    (view,) = look(network, IMAGE, [hand], FusionSettings(), torch.device("cpu"))
+    (view,) = look(network, IMAGE, [hand], FusionSettings())
     return view
 
 
 class Straying:
     """A network of upright hands that is surest of joints far off in the turns named, sees others in place."""
 
+    image_px, upright = 64, True
+
     def __init__(self, astray, shift=40.0, std_m=0.001):
-        self.config = SimpleNamespace(image_px=64, crop="upright")
         self.astray, self.shift, self.std_m, self.asked = astray, shift, std_m, []
 
     def __call__(self, images):
         first, count = not self.asked, len(images)
         self.asked.append(count)
-        hand = 0.4 * torch.rand(21, 2, generator=torch.Generator().manual_seed(0)) - 0.2
-        hand[0] = torch.tensor([0.0, 0.7])
-        flat, solid_std = hand.repeat(count, 1, 1), torch.full((count, 21, 3), 0.01)
+        hand = 0.4 * np.random.default_rng(0).random((21, 2)) - 0.2
+        hand[0] = 0.0, 0.7
+        flat, solid_std = np.tile(hand, (count, 1, 1)), np.full((count, 21, 3), 0.01)
         for turn in self.astray if count == 4 else ():
             flat[turn] += self.shift * first
             solid_std[turn] = self.std_m
-        solid = torch.rand(count, 21, 3, generator=torch.Generator().manual_seed(1)) / 10
-        return SimpleNamespace(
-            joints=Normal(solid, solid_std, validate_args=False),
-            # what is said of places in the picture, which does not choose the turn, is the contrary
-            joints_2d=Normal(flat, 1e-3 / solid_std[..., :2], validate_args=False),
-        )
+        solid = np.random.default_rng(1).random((count, 21, 3)) / 10
+        # what is said of places in the picture, which does not choose the turn, is the contrary
+        return JointEstimates(solid, solid_std, flat, 1e-3 / solid_std[..., :2])
 
 
 def test_a_turn_that_leads_out_of_the_picture_is_given_up(box):
@@ -72,7 +66,7 @@ def test_of_turns_that_are_about_as_sure_one_that_fills_the_box_is_taken(box):
 def test_if_all_turns_lead_out_of_the_picture_the_box_alone_is_left(box):
     network = Straying(astray=range(4))
     assert seen_by(network, bare(box, "left")) is None
-    trained = TrainedNetwork(Straying(astray=range(4)), torch.device("cpu"), FusionSettings())
+    trained = TrainedNetwork(Straying(astray=range(4)))
     reconstruct = Reconstructor(detector="none", device="cpu", checkpoint=trained)
     (guess,) = reconstruct(IMAGE, intrinsics=INTRINSICS, boxes=box[None], side="left")
     assert any("guess" in warning for warning in guess.warnings)
@@ -82,7 +76,7 @@ def test_if_all_turns_lead_out_of_the_picture_the_box_alone_is_left(box):
 def test_where_the_detector_sees_nothing_in_a_box_the_network_is_asked_and_that_is_told(box):
     """Of a plain picture MediaPipe sees nothing; the side that it guesses may be wrong."""
     plain = np.full_like(IMAGE, 90)
-    trained = TrainedNetwork(Straying(astray=[]), torch.device("cpu"), FusionSettings())
+    trained = TrainedNetwork(Straying(astray=[]))
     for network, told in ((trained, "network's word"), ("none", "pose is a guess")):
         reconstruct = Reconstructor(device="cpu", checkpoint=network)
         (hand,) = reconstruct(plain, intrinsics=INTRINSICS, boxes=box[None], side="left")

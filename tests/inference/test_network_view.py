@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from test_reconstructor import IMAGE, detect, mirror, true_mesh
 from told import ToldNetwork
 from truth import INTRINSICS, project_numpy
 
 from amvur.errors import InputError
-from amvur.geometry.cameras import view_rotation
+from amvur.inference.fusion import view_rotation
 from amvur.inference.network_view import FusionSettings, crop_of, look
 from amvur.inference.reconstructor import Reconstructor
 from amvur.structures import HandDetection
@@ -37,12 +36,11 @@ def hand():
 def test_views_come_back_in_the_camera_and_the_picture(hand):
     joints, detection = hand
     network = ToldNetwork().tell(joints, detection, noise=0).tell(joints, detection, noise=0)
-    views = look(network, IMAGE, [detection, mirror(detection)], FusionSettings(), torch.device("cpu"))
-    assert network.pictures[0].shape == (2, 3, 64, 64)
-    assert 0 <= network.pictures[0].min() < network.pictures[0].max() <= 1
+    views = look(network, IMAGE, [detection, mirror(detection)], FusionSettings())
+    assert network.pictures[0].shape == (2, 64, 64, 3)
     for view, side in zip(views, ("right", "left"), strict=True):
         np.testing.assert_allclose(view.joints_2d_px, project_numpy(joints), atol=1e-3, err_msg=side)
-        turn = view_rotation(torch.as_tensor(INTRINSICS), torch.as_tensor(view.center_px)).numpy()
+        turn = view_rotation(INTRINSICS, view.center_px)
         np.testing.assert_allclose(view.relative_joints_m @ turn, joints - joints[0], atol=1e-6)
         np.testing.assert_allclose(view.joints_2d_std_px, 2.0, rtol=1e-5)
         np.testing.assert_allclose(view.relative_joints_std_m, 0.003, rtol=1e-5)
@@ -52,7 +50,7 @@ def test_answers_for_two_crops_are_averaged_and_their_difference_counts(hand):
     joints, detection = hand
     network = ToldNetwork(seed=1).tell(joints, detection, 1.2).tell(joints, detection, 1.5)
     both = FusionSettings(crop_scales=(1.2, 1.5))
-    (view,) = look(network, IMAGE, [detection], both, torch.device("cpu"))
+    (view,) = look(network, IMAGE, [detection], both)
     first, second = (answer[0].astype(np.float32) for answer in network.answers)
     np.testing.assert_allclose(view.relative_joints_m, (first + second) / 2, atol=1e-7)
     expected = np.hypot(0.003, np.abs(first - second) / 2)
@@ -64,7 +62,7 @@ def test_a_hand_off_the_picture_has_no_view(hand):
     joints, detection = hand
     away = replace(detection, joints_2d_px=detection.joints_2d_px + 5000)
     network = ToldNetwork().tell(joints, detection)
-    views = look(network, IMAGE, [away, detection], FusionSettings(), torch.device("cpu"))
+    views = look(network, IMAGE, [away, detection], FusionSettings())
     assert views[0] is None
     assert views[1] is not None
     reconstruct = Reconstructor(detector="none", device="cpu", checkpoint=network.trained())
@@ -76,7 +74,7 @@ def test_an_answer_that_is_not_finite_is_refused(hand):
     network = ToldNetwork().tell(*hand)
     network.answers[0][1][3] = np.inf
     with pytest.raises(InputError, match="not finite"):
-        look(network, IMAGE, [hand[1]], FusionSettings(), torch.device("cpu"))
+        look(network, IMAGE, [hand[1]], FusionSettings())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import torch
 from amvur import Reconstructor
 from amvur.data.synthetic.generator import SyntheticHands
 from amvur.detect.given import given_joints
+from amvur.checkpoint_folder import default_checkpoint
 from amvur.inference.trained import load_trained
+from amvur.pretrained import load_network
 from amvur.training.targets import as_right_hands
 
 SEED = 900_001
@@ -15,7 +17,7 @@ SEED = 900_001
 
 @pytest.fixture(scope="module")
 def shipped():
-    return load_trained("default", torch.device("cpu"))
+    return load_trained("default")
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +76,16 @@ def test_a_box_is_enough(pictures):
 
 def test_its_head_says_how_sure_every_vertex_is(shipped, pictures):
     """AMVUR's mean is the prior-net's hand; its deviations differ between vertices and between pictures."""
-    images = as_right_hands(pictures).images.permute(0, 3, 1, 2).float() / 255
+    right = as_right_hands(pictures).images
+    images = right.permute(0, 3, 1, 2).float() / 255
+    network, _ = load_network(default_checkpoint(), torch.device("cpu"))
     with torch.no_grad():
-        seen = shipped.network(images)
+        seen = network(images)
     assert torch.allclose(seen.vertices.loc, seen.prior_vertices.loc, atol=1e-6)
     std = seen.vertices.scale
     assert 0.002 < std.min() < std.max() < 0.1
     assert std.std(1).mean() > 0.1 * std.mean()
     assert std.mean((1, 2)).std() > 0.1 * std.mean()
+    said = shipped.network.network({"pictures": right.numpy()})
+    np.testing.assert_allclose(said["vertices"], seen.vertices.loc, atol=1e-6)
+    np.testing.assert_allclose(said["vertices_std"], std, atol=1e-6)

@@ -13,13 +13,14 @@ from amvur.crop import CropTransform
 from amvur.detect.landmarks import LANDMARK_OUTPUTS
 from amvur.detect.networks import Network, shipped_network
 from amvur.detect.palms import crop_of_landmarks
+from amvur.detect.roll import box_overlap, likeliest_turn
 from amvur.errors import InputError, ModelFileError
 from amvur.inference.network_view import upright_crop
 from amvur.models.landmark_backbone import LandmarkBackbone
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.network import NetworkConfig, make_network
 from amvur.models.prior_net import PriorNetConfig
-from amvur.models.upright import box_overlap, likeliest_turn, predict_upright, turned_back, upright_frames
+from amvur.models.upright import predict_upright, turned_back, upright_frames
 
 SMALL = NetworkConfig(
     backbone="mediapipe_hand",
@@ -128,19 +129,19 @@ def test_of_four_turns_the_one_that_finds_the_hand_is_followed(turn, surer):
 
 
 def test_the_likeliest_turn_is_the_surest_unless_it_strays():
-    moved = torch.tensor([[0.3, 0.01, 0.3, 0.3], [0.1, 0.1, 0.1, 0.1], [0.01, 0.3, 0.3, 0.3]])
-    stated = torch.tensor([[0.1, 0.12, 0.1, 0.1], [0.3, 0.2, 0.1, 0.2], [0.3, 0.1, 0.3, 0.3]])
+    moved = np.array([[0.3, 0.01, 0.3, 0.3], [0.1, 0.1, 0.1, 0.1], [0.01, 0.3, 0.3, 0.3]])
+    stated = np.array([[0.1, 0.12, 0.1, 0.1], [0.3, 0.2, 0.1, 0.2], [0.3, 0.1, 0.3, 0.3]])
     assert likeliest_turn(stated, moved).tolist() == [1, 2, 1]
-    assert likeliest_turn(stated, moved, torch.full((3, 4), 0.5)).tolist() == [1, 2, 1]
-    overlap = torch.tensor([[0.8, 0.1, 0.1, 0.1], [0.5, 0.5, 0.4, 0.5], [0.0, 0.5, 0.5, 0.5]])
+    assert likeliest_turn(stated, moved, np.full((3, 4), 0.5)).tolist() == [1, 2, 1]
+    overlap = np.array([[0.8, 0.1, 0.1, 0.1], [0.5, 0.5, 0.4, 0.5], [0.0, 0.5, 0.5, 0.5]])
     assert likeliest_turn(stated, moved, overlap).tolist() == [0, 2, 1]
 
 
 def test_overlap_of_joints_and_a_box():
-    joints = torch.rand(3, 21, 2, generator=torch.Generator().manual_seed(0))
+    joints = np.random.default_rng(0).random((3, 21, 2))
     joints[:, 0], joints[:, 1] = 0, 1
-    boxes = torch.tensor([[0.0, 0, 1, 1], [0.5, 0, 1.5, 1], [2, 2, 3, 3]])
-    assert torch.allclose(box_overlap(joints, boxes), torch.tensor([1, 1 / 3, 0.0]))
+    boxes = np.array([[0.0, 0, 1, 1], [0.5, 0, 1.5, 1], [2, 2, 3, 3]])
+    assert np.allclose(box_overlap(joints, boxes), [1, 1 / 3, 0.0])
 
 
 def test_crop_of_a_turned_square_has_the_angle_of_its_frame():
