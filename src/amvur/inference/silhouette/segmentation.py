@@ -58,8 +58,9 @@ class HandPixels:
         """
         near = np.abs(self.depth_px) < NEAR_PX
         sure = self.depth_px[near] / self.std_px[near]
+        less = log_ndtr(-np.abs(sure))  # of the less likely side, from which the other's follows
         told = np.zeros(near.shape)
-        told[near] = self.logits[1][near] - (log_ndtr(sure) - log_ndtr(-sure))
+        told[near] = self.logits[1][near] - np.copysign(np.log1p(-np.exp(less)) - less, sure)
         return told
 
     @property
