@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import onnxruntime
 import torch
 from truth import INTRINSICS, project_numpy
 
@@ -16,7 +17,8 @@ from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.hand.poses import named_pose
 from amvur.hand.prior import make_prior
-from amvur.inference.reconstructor import Reconstructor, choose_device
+from amvur.inference.reconstructor import Reconstructor
+from amvur.onnx_network import choose_device
 from amvur.structures import HandDetection
 
 HEIGHT, WIDTH = 480, 640
@@ -303,10 +305,14 @@ def test_unusable_options_are_refused(options, message):
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="No CUDA device"):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(InputError, match="onnxruntime-gpu"):
         choose_device("cuda")
-    assert choose_device("auto").type == "cpu"
+    with pytest.raises(InputError, match="auto, cpu or cuda"):
+        choose_device("tpu")
+    assert choose_device("auto") == "cpu"
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    assert choose_device("auto") == "cuda"
 
 
 def test_texture_is_told_how_well_the_mesh_is_known_to_lie(reconstructor, truth, monkeypatch):

@@ -1,41 +1,35 @@
 """Checkpoints by name: none, the default, a folder, and what is said of those that cannot be used."""
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 from limits import refused
+from onnx_file import add_hand_network, constant_network
 from test_reconstructor import IMAGE, detect, true_mesh
 from truth import INTRINSICS
 
 from amvur.checkpoint import save_checkpoint
-from amvur.errors import AmvurError, ModelFileError
+from amvur.checkpoint_folder import ONNX, add_onnx
+from amvur.errors import AmvurError, ModelFileError, OutputError
+from amvur.hand.open_hand import load_open_hand
 from amvur.inference import trained
 from amvur.inference.calibration import load_calibrations
 from amvur.inference.network_view import FusionSettings
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.trained import load_trained
-from amvur.models.network import NetworkConfig, make_network
 
-CPU = torch.device("cpu")
+SETTINGS = {"image_px": 64, "hand_model": "open", "crop": "square"}
 CALIBRATION = {"coefficients": [0.5, 0, 0, 0], "floor_m": [0.001] * 21, "source": "test"}
 
 
-@pytest.fixture(scope="module")
-def untrained():
-    """A tiny network's settings, weights and hand model's hash."""
-    config = NetworkConfig(backbone="test_resnet.r160_in1k", image_px=64, feature_width=16, setting="prior")
-    network = make_network(config)
-    return asdict(config), network.state_dict(), network.hand.arrays.sha256
-
-
 @pytest.fixture
-def folder(untrained, tmp_path):
-    settings, state, sha256 = untrained
-    save_checkpoint(tmp_path / "ck", settings, state, hand_model="open", hand_model_sha256=sha256)
-    return tmp_path / "ck"
+def folder(tmp_path):
+    """A checkpoint whose network says the same of every picture."""
+    sha256, state = load_open_hand().sha256, {"a": torch.zeros(2)}
+    save_checkpoint(tmp_path / "ck", SETTINGS, state, hand_model="open", hand_model_sha256=sha256)
+    return add_hand_network(tmp_path / "ck")
 
 
 def change(folder, **sections):
@@ -44,9 +38,13 @@ def change(folder, **sections):
 
 
 def test_a_folder_gives_its_network_with_default_settings(folder):
-    loaded = load_trained(str(folder), CPU)
-    assert loaded.network.config.image_px == 64
-    assert not loaded.network.training
+    loaded = load_trained(str(folder))
+    assert loaded.network.image_px == 64
+    assert not loaded.network.upright
+    assert loaded.network.hand.sha256 == load_open_hand().sha256
+    said = loaded.network(np.zeros((3, 64, 64, 3), np.uint8))
+    assert said.joints.shape == said.joints_std.shape == (3, 21, 3)
+    assert said.joints_2d.shape == said.joints_2d_std.shape == (3, 21, 2)
     assert loaded.fusion == FusionSettings()
     assert not loaded.calibrations
 
@@ -69,22 +67,22 @@ def test_settings_and_calibration_come_from_the_folder(folder):
 
 def test_none_and_a_default_that_is_not_shipped_are_no_network(monkeypatch):
     monkeypatch.setattr(trained, "default_checkpoint", lambda: None)
-    assert load_trained("none", CPU) is None
-    assert load_trained("default", CPU) is None
+    assert load_trained("none") is None
+    assert load_trained("default") is None
 
 
 def test_the_shipped_default_is_loaded(folder, monkeypatch):
     monkeypatch.setattr(trained, "default_checkpoint", lambda: folder)
-    assert load_trained("default", CPU).source == str(folder)
-    assert load_trained("none", CPU) is None
+    assert load_trained("default").source == str(folder)
+    assert load_trained("none") is None
 
 
 @pytest.mark.parametrize(
     "sections",
     [
         {"schema": "other/1"},
-        {"network": {"backbone": "no_such_backbone"}},
-        {"network": {"unknown": 1}},
+        {"network": SETTINGS | {"crop": "round"}},
+        {"network": SETTINGS | {"image_px": 128}},
         {"network": {}},
         {"hand_model": {"name": "open", "sha256": "0" * 64}},
         {"fusion": {"network_scale_3d": "much"}},
@@ -97,13 +95,13 @@ def test_the_shipped_default_is_loaded(folder, monkeypatch):
 def test_a_checkpoint_that_cannot_be_used_is_named_with_a_remedy(folder, sections):
     change(folder, **sections)
     with pytest.raises(AmvurError, match=str(folder)) as caught:
-        load_trained(folder, CPU)
+        load_trained(folder)
     assert "Use" in str(caught.value)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(AmvurError, match="nowhere"):
-        load_trained(tmp_path / "nowhere", CPU)
+        load_trained(tmp_path / "nowhere")
 
 
 def test_a_network_of_another_hand_model_is_asked_only_for_boxes(folder, mano):
@@ -121,10 +119,10 @@ def test_a_network_of_another_hand_model_is_asked_only_for_boxes(folder, mano):
         ("fusion", {"crop_scales": [1.3] * 1000}), ("fusion", {"crop_scales": [1e9]}), ("fusion", {"beside_detector": 1}),
         ("calibration", {"network": 3}), ("calibration", {"network": []}), ("calibration", {"box": {"coefficients": "x" * 10**5}}),
         ("calibration", {"box": CALIBRATION | {"floor_m": [1e999] * 21}}), ("calibration", {"a" * 10**5: CALIBRATION}),
-        ("network", {"image_px": "64"}), ("network", {"image_px": 10**9}), ("network", {"feature_width": 10**9}),
-        ("network", {"feature_width": -1}), ("network", {"backbone": ["x"]}), ("network", {"backbone": "no such network"}),
-        ("network", {"setting": "other"}), ("network", {"prior_net": 3}), ("network", {"prior_net": {"hidden": 2**40}}),
-        ("network", {"prior_std_mm": True}), ("network", {"hand_model": "nowhere.pkl"}), ("network", {"what": 1}),
+        ("network", {"image_px": "64"}), ("network", {"image_px": 10**9}), ("network", {"image_px": True}),
+        ("network", {"crop": ["x"]}), ("network", {"hand_model": "nowhere.pkl"}), ("network", {"hand_model": 3}),
+        ("onnx", {}), ("onnx", {"network.onnx": {"bytes": 3, "sha256": "0" * 64}}), ("onnx", {"network.onnx": 3}),
+        ("onnx", {"../network.onnx": {"bytes": 3, "sha256": "0" * 64}}),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
@@ -133,4 +131,40 @@ def test_a_value_of_another_kind_is_told_when_it_is_loaded(folder, section, valu
         value = json.loads((folder / "config.json").read_text())["network"] | value
     change(folder, **{section: value})
     with refused(ModelFileError, str(folder), seconds=5.0, megabytes=150):
-        load_trained(folder, CPU)
+        load_trained(folder)
+
+
+def test_a_folder_of_weights_alone_says_how_to_get_its_network(folder):
+    change(folder, onnx={})
+    with pytest.raises(ModelFileError, match="amvur export-network"):
+        load_trained(folder)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no network", None])
+def test_a_damaged_network_is_named(folder, damage):
+    path = folder / ONNX
+    data = path.read_bytes()
+    path.write_bytes(data[:-3] if damage is None else damage)
+    with pytest.raises(ModelFileError, match=str(path)):
+        load_trained(folder)
+
+
+def test_another_network_is_refused(folder):
+    add_onnx(folder, {ONNX: constant_network({"joints": np.zeros((21, 3))}, {"pictures": ((64, 64, 3), np.uint8)})})
+    with pytest.raises(ModelFileError, match="another network"):
+        load_trained(folder)
+
+
+def test_a_file_of_the_networks_name_that_is_the_users_is_kept(folder):
+    change(folder, onnx={})
+    (folder / ONNX).write_bytes(b"mine")
+    with pytest.raises(OutputError, match="Move it away"):
+        add_hand_network(folder)
+    assert (folder / ONNX).read_bytes() == b"mine"
+
+
+def test_new_weights_replace_the_network_of_the_old_ones(folder):
+    save_checkpoint(folder, SETTINGS, {"a": torch.ones(2)}, hand_model="open")
+    assert not (folder / ONNX).exists()
+    with pytest.raises(ModelFileError, match="amvur export-network"):
+        load_trained(folder)

@@ -137,6 +137,12 @@ def _open_network(folder: Path, config: dict[str, Any], device: str) -> HandNetw
         )
     constants = network_constants(arrays)
     network = open_onnx(folder, config, OUTPUTS, device=device, constants=constants)
+    (pictures,) = (entry.shape for entry in network.session().get_inputs() if entry.name == "pictures")
+    if pictures[1:] != [size, size, 3]:
+        raise ModelFileError(
+            f"{network.name} reads pictures of {brief(pictures[1:])}, not of {size} pixels as {folder} says. "
+            f"{OTHER_CHECKPOINT}"
+        )
     return HandNetworkFile(network, size, crop == "upright", arrays)
 
 

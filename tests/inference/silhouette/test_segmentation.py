@@ -9,6 +9,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.stats import norm
 
 from amvur.checkpoint import save_checkpoint
+from amvur.checkpoint_folder import shipped
 from amvur.errors import ModelFileError
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
@@ -16,7 +17,6 @@ from amvur.inference.silhouette.segmentation import (
     LEAST_STD_PX,
     NEAR_PX,
     HandPixels,
-    Segmentation,
     load_segmentation,
     outline_hints,
     shipped_segmentation,
@@ -25,6 +25,7 @@ from amvur.inference.silhouette.segmentation import (
 from amvur.inference.vertex_evidence import look_at_hand
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.segmentation import HandSegmenter, SegmentationConfig
+from amvur.pretrained import load_segmenter
 from amvur.render import rasterize
 
 CAMERA = np.array([[420.0, 0, 160], [0, 420.0, 120], [0, 0, 1]])
@@ -142,33 +143,41 @@ def test_what_was_seen_of_a_view_is_kept_and_a_number_stands_for_all_vertices(mo
     np.testing.assert_allclose(again, own, atol=1e-3)
 
 
-def small(levels):
-    return HandSegmenter(SegmentationConfig(levels, (4, 4, 4, 4), 4))
-
-
-def test_a_checkpoint_says_the_same(tmp_path):
+def test_the_shipped_networks_say_what_their_weights_say_in_torch():
     trunk = LandmarkTrunk()
-    network = small(trunk.level_widths)
-    save_checkpoint(tmp_path, vars(network.config), network.state_dict(), hand_model="open")
+    network = load_segmenter(shipped("segmentation"), trunk)
     view = view_of(photograph())
-    wanted = Segmentation(network, trunk)(view, 2.0).logits
-    np.testing.assert_allclose(load_segmentation(tmp_path, trunk)(view, 2.0).logits, wanted, atol=1e-6)
+    images = torch.tensor(view.picture).permute(2, 0, 1)[None].float() / 255
+    hints = (torch.from_numpy(x)[None].float() for x in outline_hints(view, 2.0))
+    segmentation = shipped_segmentation()
+    with torch.no_grad():
+        maps = trunk.pyramid(images)
+        wanted = network(images, *hints, maps)[0]
+    np.testing.assert_allclose(segmentation(view, 2.0).logits, wanted, atol=5e-3)  # of up to 15
+    assert segmentation.level_widths == trunk.level_widths
+    for found, right in zip(segmentation.with_maps(view).maps, maps, strict=True):
+        np.testing.assert_allclose(found, right[0], atol=1e-4)
 
 
 def test_weights_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
-    network = small((16, 24, 40, 99))
+    network = HandSegmenter(SegmentationConfig((16, 24, 40, 99), (4, 4, 4, 4), 4))
     save_checkpoint(tmp_path / "other", vars(network.config), network.state_dict(), hand_model="open")
     with pytest.raises(ModelFileError, match="99"):
+        load_segmenter(tmp_path / "other", LandmarkTrunk())
+    with pytest.raises(ModelFileError, match="export-network"):
         load_segmentation(tmp_path / "other")
     settings = {**vars(network.config), "magic": 1}
     save_checkpoint(tmp_path / "later", settings, network.state_dict(), hand_model="open")
     with pytest.raises(ModelFileError, match="magic"):
-        load_segmentation(tmp_path / "later")
+        load_segmenter(tmp_path / "later", LandmarkTrunk())
+    save_checkpoint(tmp_path / "none", {"image_px": 64}, {"a": torch.zeros(2)}, hand_model="open")
+    with pytest.raises(ModelFileError, match="no segmentation"):
+        load_segmentation(tmp_path / "none")
     with pytest.raises(ModelFileError, match="nothing"):
         load_segmentation(tmp_path / "nothing")
     monkeypatch.setattr("amvur.inference.silhouette.segmentation.shipped", lambda name: None)
     with pytest.raises(ModelFileError, match="Reinstall"):
-        shipped_segmentation.__wrapped__()
+        shipped_segmentation()
 
 
 def covering(logits, depth, std=2.0):
