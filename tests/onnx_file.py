@@ -14,7 +14,9 @@ def constant_network(values, inputs):
         helper.make_tensor_value_info(name, kinds[np.dtype(kind)], ["batch", *shape])
         for name, (shape, kind) in inputs.items()
     ]
-    stored = [numpy_helper.from_array(np.asarray(v, np.float32)[None], f"{n}_value") for n, v in values.items()]
+    stored = [
+        numpy_helper.from_array(np.asarray(v, np.float32)[None], f"{n}_value") for n, v in values.items()
+    ]
     nodes = [helper.make_node("Identity", [f"{name}_value"], [name]) for name in values]
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *np.shape(value)])

@@ -1,9 +1,10 @@
 """What a checkpoint's folder holds, read without torch.
 
 `config.json`: `{"schema": "amvur-checkpoint/1", "network": {...}, "hand_model": {"name", "sha256"},
-"weights": {"dtype", "files": {NAME: {"bytes", "sha256"}}}, "onnx": {NAME: {"bytes", "sha256"}}, "card": {...},
-"fusion": {...}, "calibration": {...}}`. Training reads the weights (safetensors, `amvur.checkpoint`), inference
-the network in `ONNX`, which is made of them at the end of a training or by `amvur export-network`.
+"weights": {"dtype", "files": {NAME: {"bytes", "sha256"}}}, "onnx": {NAME: {"bytes", "sha256"}},
+"card": {...}, "fusion": {...}, "calibration": {...}}`. Training reads the weights (safetensors,
+`amvur.checkpoint`), inference the network in `ONNX`, which is made of them at the end of a training or by
+`amvur export-network`.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ def _check_hand_model(folder: Path, config: Mapping[str, Any], network: HandNetw
     if wanted and wanted != found:
         raise ModelFileError(
             f"The checkpoint {folder} was trained with the hand model of sha256 {wanted}, found {found} "
-            f"({network.config.hand_model}). Give it the same hand model: --hand-model FILE. {OTHER_CHECKPOINT}"
+            f"({network.config.hand_model}). Give it the same hand model: --hand-model FILE. "
+            f"{OTHER_CHECKPOINT}"
         )
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import onnxruntime
+import pytest
 import torch
 from truth import INTRINSICS, project_numpy
 

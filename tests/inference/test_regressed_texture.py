@@ -55,7 +55,10 @@ class TorchHead(OnnxNetwork):
     def __call__(self, items):
         tensors = {name: torch.from_numpy(values) for name, values in items.items()}
         with torch.no_grad():
-            word = self.head(VertexEvidence(*(tensors[n] for n in ("features", "colors", "visible", "pooled"))), keys=tensors["keys"])
+            word = self.head(
+                VertexEvidence(*(tensors[n] for n in ("features", "colors", "visible", "pooled"))),
+                keys=tensors["keys"],
+            )
         return {name: getattr(word, name).numpy() for name in OUTPUTS}
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from amvur import Reconstructor
+from amvur.checkpoint_folder import default_checkpoint
 from amvur.data.synthetic.generator import SyntheticHands
 from amvur.detect.given import given_joints
-from amvur.checkpoint_folder import default_checkpoint
 from amvur.inference.trained import load_trained
 from amvur.pretrained import load_network
 from amvur.training.targets import as_right_hands

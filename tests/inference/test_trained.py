@@ -150,7 +150,9 @@ def test_a_damaged_network_is_named(folder, damage):
 
 
 def test_another_network_is_refused(folder):
-    add_onnx(folder, {ONNX: constant_network({"joints": np.zeros((21, 3))}, {"pictures": ((64, 64, 3), np.uint8)})})
+    add_onnx(
+        folder, {ONNX: constant_network({"joints": np.zeros((21, 3))}, {"pictures": ((64, 64, 3), np.uint8)})}
+    )
     with pytest.raises(ModelFileError, match="another network"):
         load_trained(folder)
 

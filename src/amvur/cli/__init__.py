@@ -1,4 +1,5 @@
-"""The command line: `amvur reconstruct | view | export | synthesize | label | train | evaluate | info`.
+"""The command line: `amvur reconstruct | view | export | synthesize | label | train | evaluate |
+export-network | info`.
 
 Nothing heavy is imported here, so that `amvur --help` answers at once.
 
@@ -18,7 +19,17 @@ from typing import Annotated
 
 import tyro
 
-from amvur.cli.options import Evaluate, Export, Info, Label, Reconstruct, Synthesize, Train, View
+from amvur.cli.options import (
+    Evaluate,
+    Export,
+    ExportNetwork,
+    Info,
+    Label,
+    Reconstruct,
+    Synthesize,
+    Train,
+    View,
+)
 from amvur.cli.terminal import StreamError, escaped, prepare_streams, say, tell, told_warnings
 from amvur.errors import AmvurError, InputError
 
@@ -30,6 +41,7 @@ Command = (
     | Annotated[Label, tyro.conf.subcommand("label")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[ExportNetwork, tyro.conf.subcommand("export-network")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 
@@ -77,7 +89,24 @@ def _main(given: list[str]) -> int:
     return run(command)
 
 
+_TRAINING = ("torch", "torchvision", "timm", "lightning_fabric", "roma", "safetensors", "onnx", "onnxscript")
+"""Packages of the extra `train`."""
+
+
 def run(command: Command) -> int:
+    """Carry out a command and return its exit status; `InputError` where packages for it are missing."""
+    try:
+        return _run(command)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _TRAINING:
+            raise
+        raise InputError(
+            f"This needs {error.name}, which is not installed. Training and its kin bring it: "
+            "pip install 'amvur[train]'."
+        ) from error
+
+
+def _run(command: Command) -> int:
     """Carry out a command and return its exit status."""
     if isinstance(command, Reconstruct):
         from amvur.cli.reconstruct import run_reconstruct
@@ -108,6 +137,10 @@ def run(command: Command) -> int:
         from amvur.cli.train import run_train
 
         return run_train(command)
+    if isinstance(command, ExportNetwork):
+        from amvur.cli.export_network import run_export_network
+
+        return run_export_network(command)
     from amvur.cli.info import run_info
 
     return run_info()

@@ -105,11 +105,10 @@ def _load_subject(options: Evaluate) -> Subject:
 
 def _load_reconstruction(options: Evaluate) -> Subject:
     """Load all of `amvur reconstruct`, with an identity of all that its hands follow from."""
-    from amvur.checkpoint_folder import read_config
+    from amvur.checkpoint_folder import read_config, shipped
     from amvur.detect.networks import shipped_hashes
     from amvur.evaluation.subjects import ReconstructionSubject, identity_of
     from amvur.inference.reconstructor import Reconstructor
-    from amvur.checkpoint_folder import shipped
 
     folder = None if options.checkpoint == "none" else _checkpoint_of(options)
     reconstruct = Reconstructor(

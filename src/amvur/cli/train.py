@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amvur.cli.checks import check_output
+from amvur.cli.export_network import try_to_add_networks
 from amvur.cli.options import Train
 from amvur.cli.terminal import say, tell
 from amvur.errors import InputError, ModelFileError
@@ -44,6 +45,8 @@ def run_train(options: Train) -> int:
         say(f"stopped and saved after step {result.step}. {_GO_ON}")
         return 130
     end = "finished" if result.finished else "paused; the same command with --resume goes on"
+    if result.finished:
+        try_to_add_networks(options.output / "last")
     error = str(result.held_out) and f", {result.held_out}"
     skipped = f", {result.skipped} steps skipped (not finite)" if result.skipped else ""
     tell(

@@ -81,8 +81,15 @@ class JointNetwork(Protocol):
     It reads pictures of `image_px` pixels a side, of any roll or, with `upright`, with the fingers up.
     """
 
-    image_px: int
-    upright: bool
+    @property
+    def image_px(self) -> int:
+        """Side of the pictures."""
+        ...
+
+    @property
+    def upright(self) -> bool:
+        """Whether the fingers must point up in them."""
+        ...
 
     def __call__(self, pictures: UInt8[np.ndarray, "B S S 3"]) -> JointEstimates:
         """Return the estimates for right hands in RGB pictures."""
@@ -187,9 +194,7 @@ class _Answer:
     joints_std_px: Float[np.ndarray, "21 2"]
 
 
-def _answers(
-    network: JointNetwork, image: RgbImage, crops: Sequence[CropTransform]
-) -> list[_Answer]:
+def _answers(network: JointNetwork, image: RgbImage, crops: Sequence[CropTransform]) -> list[_Answer]:
     """Run the network on crops, and undo their turns."""
     said = network(np.stack([crop.warp(image) for crop in crops]))
     numbers = (said.joints, said.joints_std, said.joints_2d, said.joints_2d_std)

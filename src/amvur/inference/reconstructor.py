@@ -43,9 +43,10 @@ class Reconstructor:
     of a `.task` file, `"none"` (boxes or detections must then be given) or an object with `detect`;
     `checkpoint` is `"none"` (no network: hands are fitted to the detector's joints), `"default"` (the one
     shipped with the package; without one as `"none"`), a checkpoint's folder or a `TrainedNetwork`;
-    `device` is `"auto"`, `"cpu"` or `"cuda"` (onnxruntime's); `texture` is `"regressed"` (by the shipped texture head),
-    `"sampled"` (colors of the picture, completed over the surface), `"auto"` (regressed for the open hand) or
-    a folder with a texture head; with `uv_texture_px` every hand also gets a texture picture of that size.
+    `device` is `"auto"`, `"cpu"` or `"cuda"` (onnxruntime's); `texture` is `"regressed"` (by the shipped
+    texture head), `"sampled"` (colors of the picture, completed over the surface), `"auto"` (regressed for
+    the open hand) or a folder with a texture head; with `uv_texture_px` every hand also gets a texture
+    picture of that size.
 
     Safe to use from several threads, after a fork and in processes (it pickles to how it was made); `close`
     or a `with` statement frees what it loaded.
@@ -112,7 +113,7 @@ class Reconstructor:
     def close(self) -> None:
         """Free the networks; a further call loads them again."""
         for part in (self.detector, self.segmentation, self._texturing, self.trained):
-            if hasattr(part, "close"):
+            if part is not None and hasattr(part, "close"):
                 part.close()
 
     @overload

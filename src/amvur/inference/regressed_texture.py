@@ -147,13 +147,15 @@ class TextureRegressor:
 
     def _word(self, evidence: VertexEvidence) -> VertexColors:
         """Run the head; keys that the rasteriser does not see have no weight."""
-        found = self.head({
-            "features": evidence.features[None],
-            "colors": evidence.colors[None],
-            "visible": evidence.visible[None],
-            "pooled": evidence.pooled[None],
-            "keys": evidence.visible.nonzero()[0][None],
-        })
+        found = self.head(
+            {
+                "features": evidence.features[None],
+                "colors": evidence.colors[None],
+                "visible": evidence.visible[None],
+                "pooled": evidence.pooled[None],
+                "keys": evidence.visible.nonzero()[0][None],
+            }
+        )
         return VertexColors(*(found[name][0] for name in OUTPUTS))
 
 

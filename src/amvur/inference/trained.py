@@ -35,7 +35,7 @@ _SHAPES = {"joints": (21, 3), "joints_std": (21, 3), "joints_2d": (21, 2), "join
 
 @dataclass(frozen=True)
 class HandNetworkFile:
-    """The network in a checkpoint's folder (`amvur.models.onnx_export`), and of which hand model it speaks."""
+    """The network in a checkpoint's folder (`amvur.models.onnx_export`), and its hand model."""
 
     network: OnnxNetwork
     image_px: int
@@ -59,7 +59,8 @@ class TrainedNetwork:
     """A network with what is known of it: how to weigh its word, and the calibrations that were measured.
 
     `calibrations` are by the fields of `amvur.inference.calibration.Calibrations`: "network" of hands that a
-    detector saw too, "box" of hands of which only a box is known. `source` names the checkpoint; `notes` are what users of its hands should know.
+    detector saw too, "box" of hands of which only a box is known. `source` names the checkpoint; `notes` are
+    what users of its hands should know.
     """
 
     network: JointNetwork
@@ -126,8 +127,8 @@ def _open_network(folder: Path, config: dict[str, Any], device: str) -> HandNetw
         arrays = load_hand_model(str(hand_model))
     except AmvurError as error:
         raise ModelFileError(
-            f"The checkpoint {folder} cannot be used: {error} If the hand model's file was moved, put it back "
-            f"or train with it where it is. {OTHER_CHECKPOINT}"
+            f"The checkpoint {folder} cannot be used: {error} If the hand model's file was moved, put it "
+            f"back. {OTHER_CHECKPOINT}"
         ) from error
     wanted = config["hand_model"].get("sha256")
     if wanted and wanted != arrays.sha256:

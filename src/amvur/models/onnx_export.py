@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch.func import functional_call
 from amvur.errors import AmvurError
 from amvur.hand.network_constants import HAND_ARRAYS, network_constants
 from amvur.hand.open_hand import VERSIONS
-from amvur.models.amvur import template_buffers
+from amvur.models.amvur import AmvurConfig, Design, template_buffers
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.network import HandNetwork
 from amvur.models.segmentation import HandSegmenter
@@ -114,9 +114,9 @@ def to_onnx(
 ) -> bytes:
     """Export `module(**items)` (`module(constants=..., **items)`), whose first axes are free, as `outputs`.
 
-    The second axes of items in `free` are free too; it names them, and those of one name are equal. With `embedded` the constants become part of the file, else its
-    inputs. Matrices that halves hold exactly are stored as halves. Raises `AmvurError` where onnxruntime's
-    outputs differ from torch's.
+    The second axes of items in `free` are free too; it names them, and those of one name are equal. With
+    `embedded` the constants become part of the file, else its inputs. Matrices that halves hold exactly are
+    stored as halves. Raises `AmvurError` where onnxruntime's outputs differ from torch's.
     """
     module.eval()
     constants = dict(constants or {})
@@ -191,7 +191,9 @@ def _halve(model: ModelProto) -> None:
         if (half.astype(np.float32) == values).all():
             name = tensor.name
             tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
-            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_cast", to=TensorProto.FLOAT))
+            casts.append(
+                helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_cast", to=TensorProto.FLOAT)
+            )
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -222,9 +224,7 @@ class _HandGraph(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(
-        self, pictures: UInt8[Tensor, "B S S 3"], constants: dict[str, Tensor]
-    ) -> tuple[Tensor, ...]:
+    def forward(self, pictures: UInt8[Tensor, "B S S 3"], constants: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Return means and standard deviations."""
         state = {f"hand.{name}": constants[name] for name in HAND_ARRAYS}
         state |= {
@@ -235,9 +235,9 @@ class _HandGraph(nn.Module):
         head = self.network.amvur
         if head is not None:
             state["template"] = template = constants["template"]
-            buffers = template_buffers(
-                template, constants["template_joints"], head.config, self.network.config.amvur_design
-            )
+            design = cast(Design, self.network.config.amvur_design)
+            config = cast(AmvurConfig, head.config)
+            buffers = template_buffers(template, constants["template_joints"], config, design)
             own = dict(head.named_buffers(recurse=False))
             state |= {f"amvur.{name}": values for name, values in buffers.items() if name in own}
         prediction = functional_call(self.network, state, (_as_images(pictures),))

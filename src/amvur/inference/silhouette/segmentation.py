@@ -15,7 +15,7 @@ from scipy.special import expit, log_ndtr
 from amvur.checkpoint_folder import TRUNK, open_onnx, read_config, shipped
 from amvur.errors import ModelFileError
 from amvur.inference.silhouette.distance import nearest_marked
-from amvur.inference.vertex_evidence import HandView, Map
+from amvur.inference.vertex_evidence import HandView
 from amvur.onnx_network import OnnxNetwork
 from amvur.raster import interpolate
 
@@ -162,7 +162,9 @@ def load_segmentation(folder: Path, device: str = "cpu") -> Segmentation:
     config = read_config(folder)
     levels = config["network"].get("levels")
     if not isinstance(levels, list) or [type(width) for width in levels] != [int] * len(MAPS):
-        raise ModelFileError(f"The checkpoint {folder} describes no segmentation. Use the version that wrote it.")
+        raise ModelFileError(
+            f"The checkpoint {folder} describes no segmentation. Use the version that wrote it."
+        )
     network = open_onnx(folder, config, ["logits"], device=device)
     trunk = open_onnx(folder, config, MAPS, name=TRUNK, device=device)
     return Segmentation(network, trunk, levels)
