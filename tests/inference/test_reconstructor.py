@@ -16,6 +16,7 @@ from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.hand.poses import named_pose
 from amvur.hand.prior import make_prior
+from amvur.inference.assemble import VALID_STD_M
 from amvur.inference.reconstructor import Reconstructor, choose_device
 from amvur.structures import HandDetection
 
@@ -172,6 +173,16 @@ def test_samples_scatter_about_the_hand(hand):
     )
     std = np.sqrt((spread**2).mean((0, 2)))
     assert (std < 1.6 * hand.joints_std).all()
+
+
+def test_valid_joints_lie_in_the_picture_and_are_known(reconstructor, truth, pair):
+    hand = pair["right"]
+    assert hand.joints_valid.tolist() == (hand.joints_std < VALID_STD_M).tolist()
+    cut = np.ascontiguousarray(IMAGE[:, : int(np.median(hand.joints_2d[:, 0]))])
+    (beside,) = reconstructor(cut, intrinsics=INTRINSICS, detections=[detect(truth[1])])
+    inside = beside.joints_2d[:, 0] <= cut.shape[1]
+    assert not beside.joints_valid[~inside].any()
+    assert 0 < inside.sum() < 21
 
 
 def test_several_hands_come_best_first(reconstructor, truth):

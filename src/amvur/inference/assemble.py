@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 
 from amvur.hand.joints import BONE_JOINTS, BONE_NAMES
 from amvur.hand.kinematics import TRANSL, axis_angles
@@ -39,6 +39,12 @@ UNSURE_STD_M = 0.008
 
 Of held-out synthetic hands that detector and network saw 7 % lie above it, nearly half of them off by more
 than 15 mm, as 8 % of all are (`scripts/calibrate_uncertainty.py`).
+"""
+VALID_STD_M = 0.008
+"""Standard deviation below which a joint in the picture counts as valid: 9 of 10 such lie within 20 mm.
+
+Of 907 synthetic hands (seed 515151, detector and network) 77 % of joints are valid, 89 % of these within
+20 mm; of the others 57 %. Of 494 without a network 74 %, 87 %, 62 %.
 """
 UNSEEN_CONFIDENCE = 0.3
 NEAR_LENS_M = 0.15
@@ -119,6 +125,7 @@ def assemble(
         visible=texture.shown,
         vertices_std=vertices_std,
         joints_std=joints_std,
+        joints_valid=_valid(joints_std, joints_2d, image),
         parameters=_parameters(fitted, camera),
         skeleton=_skeleton(mesh, arrays, flip),
         posterior=posterior,
@@ -126,6 +133,15 @@ def assemble(
         vertex_colors_std=texture.std,
         uv_texture=uv_texture,
     )
+
+
+def _valid(
+    joints_std: Float[np.ndarray, "21"], joints_2d: Float[np.ndarray, "21 2"], image: RgbImage
+) -> Bool[np.ndarray, "21"]:
+    """Return which joints lie in the picture and are known well enough to rely on."""
+    inside = np.all((joints_2d >= 0) & (joints_2d <= image.shape[1::-1]), axis=-1)
+    valid: Bool[np.ndarray, "21"] = inside & (joints_std < VALID_STD_M)
+    return valid
 
 
 def _warnings(
