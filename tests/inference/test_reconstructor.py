@@ -185,6 +185,34 @@ def test_valid_joints_lie_in_the_picture_and_are_known(reconstructor, truth, pai
     assert 0 < inside.sum() < 21
 
 
+def test_a_hand_beyond_its_box_is_told(reconstructor, truth):
+    detection = detect(truth[1])
+    middle = (detection.box_xyxy_px[:2] + detection.box_xyxy_px[2:]) / 2
+    small = replace(detection, box_xyxy_px=np.concatenate([middle - 20, middle + 20]))
+    told = [
+        reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[d])[0].warnings for d in (detection, small)
+    ]
+    assert [any("does not explain" in text for text in texts) for texts in told] == [False, True]
+
+
+def test_doubt_widens_and_is_told(reconstructor, truth, monkeypatch):
+    calibration = reconstructor.calibrations.detector
+    doubts = [replace(calibration.doubt, coefficients=np.array([odds, *[0.0] * 6])) for odds in (-20.0, 2.0)]
+    hands = []
+    for doubt in [None, *doubts]:
+        own = replace(calibration, doubt=doubt)
+        monkeypatch.setattr(reconstructor, "calibrations", replace(reconstructor.calibrations, detector=own))
+        hands += reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[detect(truth[1])])
+    usual, sure, unsure = hands
+    np.testing.assert_array_equal(sure.joints_std, usual.joints_std)
+    np.testing.assert_array_equal(unsure.vertices, usual.vertices)
+    factor = np.exp(calibration.doubt.widening @ np.array([1.0, 2.0]))
+    np.testing.assert_allclose(unsure.joints_std, factor * usual.joints_std, rtol=1e-5)
+    np.testing.assert_allclose(unsure.vertices_std, factor * usual.vertices_std, rtol=1e-5)
+    assert "Of 10 hands seen like it, 9 are off by more than 15 mm." in unsure.warnings[-1]
+    assert not any("seen like it" in text for text in sure.warnings)
+
+
 def test_several_hands_come_best_first(reconstructor, truth):
     hands = [replace(detect(truth[1]), score=score) for score in (0.2, 0.9, 0.5)]
     hands[1] = mirror(hands[1])
