@@ -154,6 +154,7 @@ def make_hand(
         visible=rng.uniform(size=len(posed)) > 0.4,
         vertices_std=(std_mm / 1000 * (0.4 + along[nearest])).astype(np.float32),
         joints_std=(std_mm / 1000 * (0.4 + along)).astype(np.float32),
+        joints_valid=std_mm / 1000 * (0.4 + along) < 0.008,
         parameters=HandParameters(
             pose[0],
             pose[1:].ravel(),

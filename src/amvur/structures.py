@@ -157,7 +157,9 @@ class HandReconstruction(ArrayFields):
     [0, 1]; `visible` marks the vertices that the picture shows: no other part of the hand lies before them,
     nor, as far as a texture head can tell, an object. `vertex_colors_std` is the standard deviation of a
     channel of every vertex's color, None for colors that were not regressed, and `uv_texture` a finer picture
-    of the skin if it was asked for. `sample(n)` draws hands from the posterior.
+    of the skin if it was asked for. `joints_valid` marks the joints to rely on: inside the picture, with a
+    stated standard deviation below `amvur.inference.assemble.VALID_STD_M`. `sample(n)` draws hands from the
+    posterior.
     """
 
     side: Side
@@ -172,6 +174,7 @@ class HandReconstruction(ArrayFields):
     visible: Bool[np.ndarray, "V"]
     vertices_std: Float32[np.ndarray, "V"]
     joints_std: Float32[np.ndarray, "21"]
+    joints_valid: Bool[np.ndarray, "21"]
     parameters: HandParameters
     skeleton: Skeleton
     posterior: Posterior = field(compare=False)

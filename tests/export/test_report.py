@@ -36,8 +36,8 @@ def test_keys_are_those_of_the_schema(content):
     assert content["image"] == {"path": "photos/wave.jpg", "width": 640, "height": 480}
     assert set(content["camera"]) == {"intrinsics", "source"}
     assert set(content["hands"][0]) == {
-        "side", "score", "box_xyxy_px", "joints_3d_m", "joints_2d_px", "joints_std_mm", "vertices_std_mm",
-        "parameters", "mesh",
+        "side", "score", "box_xyxy_px", "joints_3d_m", "joints_2d_px", "joints_std_mm", "joints_valid",
+        "vertices_std_mm", "parameters", "mesh",
     }  # fmt: skip
     assert set(content["hands"][0]["parameters"]) == {
         "hand_model", "global_orient", "hand_pose", "betas", "transl", "transl_std", "joint_names", "bone_names",
@@ -51,6 +51,8 @@ def test_numbers_have_the_stated_shapes_and_units(content, hands):
         np.testing.assert_allclose(record["joints_2d_px"], hand.joints_2d, atol=1e-3)
         np.testing.assert_allclose(record["joints_std_mm"], 1000 * hand.joints_std, atol=1e-3)
         np.testing.assert_allclose(record["vertices_std_mm"], 1000 * hand.vertices_std, atol=1e-3)
+        assert record["joints_valid"] == hand.joints_valid.tolist()
+        assert len(record["joints_valid"]) == 21
         np.testing.assert_allclose(
             record["parameters"]["T_camera_bone"], hand.skeleton.T_camera_bone, atol=1e-6
         )
@@ -114,6 +116,7 @@ def test_parts_that_are_missing_are_named(tmp_path, content, name):
         ("joints_3d_m", [[0, 0]] * 21), ("joints_3d_m", [[0, 0, "a"]] * 21), ("joints_3d_m", [[0, 0, None]] * 21),
         ("joints_3d_m", [[0, 0, 10**400]] * 21), ("joints_3d_m", {"a": 1}), ("joints_std_mm", [1] * 20),
         ("joints_std_mm", [-1] * 21), ("joints_std_mm", [[1]] * 21), ("joints_std_mm", float("nan")),
+        ("joints_valid", [True] * 20), ("joints_valid", [1] * 21), ("joints_valid", None), ("joints_valid", "x" * 21),
     ],
 )  # fmt: skip
 def test_a_hand_of_another_kind_is_refused(tmp_path, content, name, value):
@@ -122,6 +125,14 @@ def test_a_hand_of_another_kind_is_refused(tmp_path, content, name, value):
     path.write_text(json.dumps(content))
     with refused(InputError, r"bad\.json "):
         read_report(path)
+
+
+def test_a_report_from_before_joints_valid_is_read(tmp_path, content):
+    for hand in content["hands"]:
+        del hand["joints_valid"]
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(content))
+    assert "joints_valid" not in read_report(path)["hands"][0]
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"schema": ' + "1" * 5000, "{}" * 3, "\0"])

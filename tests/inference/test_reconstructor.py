@@ -17,6 +17,7 @@ from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.hand.poses import named_pose
 from amvur.hand.prior import make_prior
+from amvur.inference.assemble import VALID_STD_M
 from amvur.inference.reconstructor import Reconstructor
 from amvur.onnx_network import choose_device
 from amvur.structures import HandDetection
@@ -174,6 +175,44 @@ def test_samples_scatter_about_the_hand(hand):
     )
     std = np.sqrt((spread**2).mean((0, 2)))
     assert (std < 1.6 * hand.joints_std).all()
+
+
+def test_valid_joints_lie_in_the_picture_and_are_known(reconstructor, truth, pair):
+    hand = pair["right"]
+    assert hand.joints_valid.tolist() == (hand.joints_std < VALID_STD_M).tolist()
+    cut = np.ascontiguousarray(IMAGE[:, : int(np.median(hand.joints_2d[:, 0]))])
+    (beside,) = reconstructor(cut, intrinsics=INTRINSICS, detections=[detect(truth[1])])
+    inside = beside.joints_2d[:, 0] <= cut.shape[1]
+    assert not beside.joints_valid[~inside].any()
+    assert 0 < inside.sum() < 21
+
+
+def test_a_hand_beyond_its_box_is_told(reconstructor, truth):
+    detection = detect(truth[1])
+    middle = (detection.box_xyxy_px[:2] + detection.box_xyxy_px[2:]) / 2
+    small = replace(detection, box_xyxy_px=np.concatenate([middle - 20, middle + 20]))
+    told = [
+        reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[d])[0].warnings for d in (detection, small)
+    ]
+    assert [any("does not explain" in text for text in texts) for texts in told] == [False, True]
+
+
+def test_doubt_widens_and_is_told(reconstructor, truth, monkeypatch):
+    calibration = reconstructor.calibrations.detector
+    doubts = [replace(calibration.doubt, coefficients=np.array([odds, *[0.0] * 6])) for odds in (-20.0, 2.0)]
+    hands = []
+    for doubt in [None, *doubts]:
+        own = replace(calibration, doubt=doubt)
+        monkeypatch.setattr(reconstructor, "calibrations", replace(reconstructor.calibrations, detector=own))
+        hands += reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[detect(truth[1])])
+    usual, sure, unsure = hands
+    np.testing.assert_array_equal(sure.joints_std, usual.joints_std)
+    np.testing.assert_array_equal(unsure.vertices, usual.vertices)
+    factor = np.exp(calibration.doubt.widening @ np.array([1.0, 2.0]))
+    np.testing.assert_allclose(unsure.joints_std, factor * usual.joints_std, rtol=1e-5)
+    np.testing.assert_allclose(unsure.vertices_std, factor * usual.vertices_std, rtol=1e-5)
+    assert "Of 10 hands seen like it, 9 are off by more than 15 mm." in unsure.warnings[-1]
+    assert not any("seen like it" in text for text in sure.warnings)
 
 
 def test_several_hands_come_best_first(reconstructor, truth):

@@ -102,6 +102,9 @@ def _check(content: dict[str, Any]) -> None:
                 raise ValueError(f"{name} of its hand {number} should be {shape} finite numbers")
         if (values < 0).any():
             raise ValueError(f"{name} of its hand {number} is negative")
+        valid = hand.get("joints_valid", [True] * 21)  # earlier reports have none
+        if not isinstance(valid, list) or [type(one) for one in valid] != [bool] * 21:
+            raise ValueError(f"joints_valid of its hand {number} should be 21 times true or false")
 
 
 def _hand(hand: HandReconstruction, mesh: str | None) -> dict[str, Any]:
@@ -114,6 +117,7 @@ def _hand(hand: HandReconstruction, mesh: str | None) -> dict[str, Any]:
         "joints_3d_m": _numbers(hand.joints, _M),
         "joints_2d_px": _numbers(hand.joints_2d, _PX),
         "joints_std_mm": _numbers(1000 * hand.joints_std, _MM),
+        "joints_valid": [bool(valid) for valid in hand.joints_valid],
         "vertices_std_mm": _numbers(1000 * hand.vertices_std, _MM),
         **_texture(hand),
         "parameters": {

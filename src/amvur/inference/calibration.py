@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from amvur.errors import InputError
+from amvur.inference.doubt import Doubt, doubt_from
 from amvur.inference.estimator.estimate import Estimate
 from amvur.inference.estimator.observation import NetworkObservations, Observations, merge_passes
 from amvur.inference.estimator.similarity import align_similarity
@@ -47,12 +48,14 @@ class Calibration:
 
     The evidence's standard deviations are multiplied by `inflation`, with
     `ln inflation = coefficients · features` of the hand (`FEATURES`), and `floor_m` per joint is added
-    in quadrature to what then follows for the joints.
+    in quadrature to what then follows for the joints. `doubt` tells how likely the hand is a wrong one, where
+    that was measured.
     """
 
     coefficients: Float64[np.ndarray, "7"]
     floor_m: Float64[np.ndarray, "21"]
     source: str
+    doubt: Doubt | None = None
 
     def inflation(self, features: Float[np.ndarray, "B 7"]) -> Float[np.ndarray, "B"]:
         """Return the factor (at least 1) on the curvature's standard deviations of every hand.
@@ -170,7 +173,7 @@ def load_calibrations() -> Calibrations:
 
 def calibration_from(values: Any) -> Calibration:
     """Read a calibration from its JSON object: `coefficients` of `FEATURES` in order (those at the end may be
-    left out: 0), 21 `floor_m`, `source`.
+    left out: 0), 21 `floor_m`, `source`, and `doubt` if that was measured (`amvur.inference.doubt`).
 
     Raises `InputError` for anything else.
     """
@@ -186,4 +189,5 @@ def calibration_from(values: Any) -> Calibration:
             f"found {brief(values)}."
         )
     coefficients = np.pad(coefficients, (0, len(FEATURES) - len(coefficients)))
-    return Calibration(coefficients, floor, str(values.get("source", ""))[:1000])
+    source = str(values.get("source", ""))[:1000]
+    return Calibration(coefficients, floor, source, doubt_from(values.get("doubt")))

@@ -191,10 +191,12 @@ class _Pen:
         x, y = (float(value) for value in hand.box_xyxy_px[:2] * scale)
         y = min(y, scale * float(_project(hand, hand.camera.intrinsics)[:, 1].min()))
         if self._share(hand, scale) < _NUMBER_ONLY:
-            self.text((x, y - 18 * self.unit), str(index), self.small_font)
+            number = f"{index}!" if hand.warnings else str(index)
+            self.text((x, y - 18 * self.unit), number, self.small_font)
             return
         within_mm = 1000 * _WITHIN_3D * float(np.median(hand.joints_std))
         text = f"{index}: {hand.side} {hand.score:.2f}, 9 of 10 joints within {within_mm:.0f} mm"
+        text += ", see the warnings" if hand.warnings else ""
         self.text((x, y - 30 * self.unit), text, self.font)
 
     def legend(self) -> None:
