@@ -68,7 +68,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
         )
     if not _is_complete(config):
         raise ModelFileError(f"{path} lacks the network's settings or its list of weight files. {REMEDY}")
-    return {**{name: {} for name in _SECTIONS}, **config}
+    return {**config, **{name: {} for name in _SECTIONS if name not in config}}
 
 
 def open_onnx(
