@@ -15,11 +15,13 @@ from pathlib import Path
 
 from calibrate_uncertainty import write
 
-from amvur.checkpoint import SHARD_BYTES, WEIGHTS, load_checkpoint, read_config, save_checkpoint
+from amvur.checkpoint import SHARD_BYTES, WEIGHTS, load_checkpoint, save_checkpoint
+from amvur.checkpoint_folder import add_onnx, read_config
 from amvur.errors import InputError
 from amvur.hand.open_hand import load_open_hand
 from amvur.models.network import NetworkConfig
 from amvur.models.prior_net import output_sizes
+from amvur.pretrained import networks_of
 
 KEPT_BETAS = 5
 """The first betas, which mean the same in all versions."""
@@ -44,7 +46,8 @@ def main() -> None:
         start = orientation + pose
         for name in ("prior_net.head.weight", "prior_net.head.bias"):
             found.state[name][start + KEPT_BETAS : start + betas] = 0
-    rest = {k: v for k, v in found.config.items() if k not in ("schema", "network", "hand_model", "weights")}
+    made = ("schema", "network", "hand_model", "weights", "onnx")
+    rest = {k: v for k, v in found.config.items() if k not in made}
     save_checkpoint(
         args.checkpoint,
         found.network,
@@ -55,6 +58,7 @@ def main() -> None:
         shard_bytes=None if WEIGHTS in found.config["weights"]["files"] else SHARD_BYTES,
     )
     write(args.checkpoint / "config.json", read_config(args.checkpoint) | rest)
+    add_onnx(args.checkpoint, networks_of(args.checkpoint))
 
 
 if __name__ == "__main__":

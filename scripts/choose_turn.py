@@ -11,16 +11,19 @@ crop units on average), PA-MPJPE and the error with wrist on wrist (mm).
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
 from calibrate_uncertainty import BOX_ERROR
 from shipped_data import SEED
 
+from amvur.checkpoint_folder import default_checkpoint
 from amvur.data.synthetic.generator import SyntheticHands
+from amvur.detect.roll import box_overlap, likeliest_turn
 from amvur.geometry.procrustes import align_similarity
-from amvur.inference.trained import load_trained
 from amvur.models.network import Prediction
-from amvur.models.upright import box_overlap, follow_turns, four_turns, likeliest_turn, palm_vectors
+from amvur.models.upright import follow_turns, four_turns, palm_vectors
+from amvur.pretrained import load_network
 from amvur.training.targets import as_right_hands, targets_of
 
 
@@ -30,7 +33,8 @@ def main() -> None:
     parser.add_argument("checkpoint", help="default, or the folder of a network of upright hands")
     parser.add_argument("--count", type=int, default=1024)
     args = parser.parse_args()
-    network = load_trained(args.checkpoint, torch.device("cpu")).network
+    folder = default_checkpoint() if args.checkpoint == "default" else Path(args.checkpoint)
+    network, _ = load_network(folder, torch.device("cpu"))
     source, generator = SyntheticHands(SEED, "open", 224), torch.Generator().manual_seed(0)
     found: dict[str, list[torch.Tensor]] = {}
     with torch.no_grad():
@@ -80,19 +84,24 @@ def chosen(looks: list[Prediction], errors: torch.Tensor, boxes: torch.Tensor) -
     sights = (looks[0].prior_joints_2d, last, looks[-1].joints)
     stated = [x.scale.mean((1, 2)).view(count, 4) for x in sights]
     moved = (last.loc - before.loc).norm(dim=-1).mean(-1).view(count, 4)
-    overlap = box_overlap(last.loc.view(count, 4, 21, 2), boxes[:, None].expand(-1, 4, -1))
+    overlap = box_overlap(last.loc.view(count, 4, 21, 2).numpy(), boxes[:, None].numpy())
     return {
         "surest at first": stated[0].argmin(1),
         "most upright at first": lying.view(count, 4).argmin(1),
         "surest of places in the end": stated[1].argmin(1),
         "surest of joints in the end": stated[2].argmin(1),
         "settled": moved.argmin(1),
-        "sure at first, settled": likeliest_turn(stated[0], moved),
-        "... and fills its box": likeliest_turn(stated[0], moved, overlap),
-        "sure in the end, settled": likeliest_turn(stated[2], moved),
-        "... and fills its box (taken)": likeliest_turn(stated[2], moved, overlap),
+        "sure at first, settled": likeliest(stated[0], moved),
+        "... and fills its box": likeliest(stated[0], moved, overlap),
+        "sure in the end, settled": likeliest(stated[2], moved),
+        "... and fills its box (taken)": likeliest(stated[2], moved, overlap),
         "best (by the truth)": errors[..., 0].argmin(1),
     }
+
+
+def likeliest(stated: torch.Tensor, moved: torch.Tensor, overlap=None) -> torch.Tensor:
+    """Return the turn (B,) of `likeliest_turn`."""
+    return torch.as_tensor(likeliest_turn(stated.numpy(), moved.numpy(), overlap))
 
 
 if __name__ == "__main__":

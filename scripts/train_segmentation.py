@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from amvur.checkpoint import save_checkpoint
+from amvur.checkpoint_folder import add_onnx
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.silhouette.finder import inside_image
@@ -37,6 +38,7 @@ from amvur.inference.silhouette.segmentation import LEAST_STD_PX, NEAR_PX, outli
 from amvur.inference.vertex_evidence import look_at_hand, skin_raster
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.segmentation import HandSegmenter, SegmentationConfig
+from amvur.pretrained import networks_of
 from amvur.training.augment import AugmentConfig, add_noise, jitter_color
 
 SEED = 100
@@ -191,6 +193,7 @@ def train(args: argparse.Namespace) -> None:
     save_checkpoint(
         args.output, asdict(config), network.state_dict(), hand_model="open", card=card, dtype="float16"
     )
+    add_onnx(args.output, networks_of(args.output))
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from shipped_data import SEED, Stored, features, open_data, render
 from torch import Tensor
 
 from amvur.checkpoint import load_checkpoint, save_checkpoint
+from amvur.checkpoint_folder import add_onnx
 from amvur.geometry.procrustes import align_similarity
 from amvur.hand.model import HandModel
 from amvur.models.amvur import AmvurHead
@@ -33,6 +34,7 @@ from amvur.models.features import Features
 from amvur.models.landmark_backbone import LANDMARK_BACKBONE, TUNED_BACKBONE, LandmarkBackbone
 from amvur.models.network import HandNetwork, NetworkConfig, Prediction, make_network
 from amvur.models.prior_net import PriorNetConfig
+from amvur.pretrained import networks_of
 from amvur.training.objective import Objective
 from amvur.training.optimization import AveragedNetwork, learning_rate, make_optimizer
 from amvur.training.presets import PRESETS
@@ -215,6 +217,7 @@ def report(
         dtype="float16",
         shard_bytes=15_000_000,
     )
+    add_onnx(args.output, networks_of(args.output))
 
 
 def main() -> None:

@@ -27,9 +27,11 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from amvur.checkpoint import save_checkpoint
+from amvur.checkpoint_folder import add_onnx
 from amvur.hand.loading import load_hand_model
 from amvur.losses import color_negative_log_likelihood, masked_color_error
 from amvur.models.texture import GlobalColors, TextureConfig, TextureHead, take
+from amvur.pretrained import networks_of
 
 EVERY = 4
 """Held-out errors are measured at every fourth vertex."""
@@ -132,6 +134,7 @@ def train(args: argparse.Namespace) -> None:
         card=card,
         dtype="float16",
     )
+    add_onnx(args.output, networks_of(args.output))
 
 
 def baseline(args: argparse.Namespace) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +78,12 @@ def _read_glb(path):
 
 def _checkpoint(path):
     import torch
+    from onnx_file import add_hand_network
     from tiny_checkpoint import write_checkpoint
 
     torch.set_num_threads(1)
     write_checkpoint(path)
+    add_hand_network(path)
     config = json.loads((path / "config.json").read_text())
     config["fusion"] = {"network_scale_3d": 1.5, "crop_scales": [1.1, 1.3], "beside_detector": True}
     config["calibration"] = {"network": {"coefficients": [0.1, 0.2], "floor_m": [0.001] * 21, "source": "x"}}
@@ -91,39 +94,37 @@ def _sums(path):
     """Let the configuration state the sums of the damaged weights."""
     with contextlib.suppress(Exception):
         config = json.loads((path / "config.json").read_text())
-        for name, entry in config["weights"]["files"].items():
+        for name, entry in (config["weights"]["files"] | config["onnx"]).items():
             data = (path / name).read_bytes()
             entry["bytes"], entry["sha256"] = len(data), hashlib.sha256(data).hexdigest()
         (path / "config.json").write_text(json.dumps(config))
 
 
 def _read_checkpoint(path):
-    import torch
-
     from amvur.inference.trained import load_trained
 
-    load_trained(path, torch.device("cpu"))
+    network = load_trained(path).network
+    network(np.zeros((2, network.image_px, network.image_px, 3), np.uint8))
+
+
+def _read_weights(path):
+    import torch
+
+    from amvur.pretrained import load_network
+
+    load_network(path, torch.device("cpu"))
 
 
 def _segmentation(path):
-    import torch
+    from amvur.checkpoint_folder import shipped
 
-    from amvur.checkpoint import save_checkpoint
-    from amvur.models.segmentation import HandSegmenter, SegmentationConfig
-
-    config = SegmentationConfig((4, 4, 4, 4), (4, 4, 4, 4), 4)
-    torch.manual_seed(0)
-    save_checkpoint(path, asdict(config), HandSegmenter(config).state_dict(), hand_model="")
+    shutil.copytree(shipped("segmentation"), path)
 
 
 def _read_segmentation(path):
     from amvur.inference.silhouette.segmentation import load_segmentation
 
-    class Trunk:
-        level_widths = (4, 4, 4, 4)
-
-    with contextlib.suppress(AttributeError, TypeError):  # of the stand-in for the trunk, when all is read
-        load_segmentation(path, Trunk())
+    load_segmentation(path)
 
 
 def _shards(path):
@@ -474,7 +475,9 @@ def readers() -> list[Reader]:
         Reader(_report, _read_report, "report.json"),
         Reader(_glb, _read_glb, "mesh.glb"),
         Reader(_checkpoint, _read_checkpoint, "checkpoint", "config.json", seconds=8.0),
-        Reader(_checkpoint, _read_checkpoint, "checkpoint_weights", "model.safetensors", _sums, seconds=8.0),
+        Reader(_checkpoint, _read_checkpoint, "checkpoint_network", "network.onnx", _sums, seconds=8.0),
+        Reader(_checkpoint, _read_weights, "checkpoint_settings", "config.json", seconds=8.0),
+        Reader(_checkpoint, _read_weights, "checkpoint_weights", "model.safetensors", _sums, seconds=8.0),
         Reader(_segmentation, _read_segmentation, "segmentation", "config.json"),
         Reader(_shards, _read_shards, "shards", "*.tar"),
         Reader(_shards, _read_shards, "manifest", "manifest.json"),
