@@ -97,8 +97,11 @@ class Network:
 
 def _load(model: Path | bytes, name: str) -> InferenceSession:
     """Load a network; onnxruntime is imported here, for that takes a tenth of a second."""
+    # when imported it would keep a number of this machine in the user's cache, and report to its makers
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # where somebody else had imported it
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # what fails is raised
