@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from factories import make_hand
+from leftovers import leave_behind
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -189,3 +190,15 @@ def test_files_of_the_users_are_told_before_the_engine_is_loaded(folder, monkeyp
     monkeypatch.setattr("amvur.cli.reconstruct._make_engine", load)
     (folder / "a_0.glb").write_bytes(b"mine")
     assert run_reconstruct(Reconstruct(paths=(folder / "a.jpg",), output=folder)) == 1
+
+
+def test_what_a_killed_run_left_is_removed_and_what_is_the_users_stays(folder):
+    leave_behind(folder / "a_0.glb")
+    mine = folder / ".amvur-notes.tmp"
+    mine.write_text("mine")
+    assert run(folder) == 0
+    assert [path.name for path in folder.glob(".*")] == [mine.name]
+    leave_behind(folder / "a_0.obj")
+    with pytest.raises(SystemExit):
+        main(["export", str(folder / "a.json"), "--format", "obj"])
+    assert [path.name for path in folder.glob(".*")] == [mine.name]

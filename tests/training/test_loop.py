@@ -12,6 +12,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parent))
 import tiny_run
+from leftovers import leave_behind
 from tiny_run import PX, TinyNetwork, TinySource, config, go, objective, parts, weights
 
 from amvur.checkpoint import load_checkpoint, load_weights
@@ -87,7 +88,7 @@ def test_kill_dash_nine_and_resume(tmp_path, whole):
     assert load_checkpoint(tmp_path / "last").config["card"]["step"] == 3
     with (tmp_path / "log.csv").open("a") as stream:
         stream.write("4,0.1")  # half a line
-    (tmp_path / ".amvur-f9c96219-0123456789ab.tmp").write_text("half a state")
+    leave_behind(tmp_path / "state.pt")
     go(tmp_path, run={"resume": True})
     assert not list(tmp_path.glob(".*.tmp"))
     assert_same(weights(whole), weights(tmp_path))

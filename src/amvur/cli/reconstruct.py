@@ -31,6 +31,7 @@ from amvur.export import (
 )
 from amvur.export.ownership import Earlier, check_replaceable, earlier_results, overlay_bytes, remove_stale
 from amvur.structures import HandReconstruction, RgbImage
+from amvur.whole_files import remove_leftovers
 
 NO_HAND = (
     "No hand was found. If there is one, say where: --box X0 Y0 X1 Y1 (pixels), "
@@ -80,6 +81,7 @@ def run_reconstruct(options: Reconstruct, reconstructor: Engine | None = None) -
     paths = list(_find(options.paths, tally))
     if paths:
         check_output(options.output)
+        remove_leftovers(options.output)
         stems, notes = output_stems(paths)
         for note in notes:
             say(note)
