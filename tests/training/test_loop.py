@@ -1,6 +1,7 @@
 """The loop: resuming to the bit, being killed, steps that fail, several processes, clear refusals."""
 
 import csv
+import io
 import os
 import socket
 import subprocess
@@ -237,3 +238,15 @@ def test_the_average_follows(tmp_path):
     net.norm.running_mean.fill_(float("nan"))
     average.restore_buffers(net)
     assert torch.isfinite(net.norm.running_mean).all()
+
+
+@pytest.mark.parametrize("shown", [None, True])
+@pytest.mark.parametrize("stream", ["none", "closed"])
+def test_a_program_without_streams_trains(tmp_path, monkeypatch, stream, shown):
+    closed = io.StringIO()
+    closed.close()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None if stream == "none" else closed)
+    options = RunOptions(device="cpu", show_progress=shown)
+    made = tiny_run.train(parts(), config(steps=2), tmp_path, TinySource(0), TinySource(9), options)
+    assert made.finished
