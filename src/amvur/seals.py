@@ -7,9 +7,12 @@ It stands in the file itself, within the first bytes: `sha256:` and 64 digits, w
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from amvur.reading import open_regular
 
@@ -29,6 +32,11 @@ def sealed(data: bytes) -> bytes:
         raise ValueError(f"no {SEAL} within the first {HEAD_BYTES} bytes")
     blank = _with_digits(head, b"0" * 64)
     return _with_digits(head, hashlib.sha256(blank + rest).hexdigest().encode()) + rest
+
+
+def sealed_json(content: Mapping[str, Any]) -> bytes:
+    """Return an object as JSON with its seal in the beginning; raises `ValueError` for NaN or infinity."""
+    return sealed((json.dumps({"seal": SEAL, **content}, indent=1, allow_nan=False) + "\n").encode())
 
 
 def is_sealed(path: Path, start: bytes = b"", mark: bytes = b"") -> bool:

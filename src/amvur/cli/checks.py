@@ -9,7 +9,6 @@ from pathlib import Path
 
 from amvur.cli.options import Reconstruct
 from amvur.errors import InputError, OutputError
-from amvur.reading import read_json
 from amvur.whole_files import check_place, explain
 
 
@@ -54,18 +53,9 @@ def check_output_file(path: Path, wanted: str, ours: Callable[[Path], bool] | No
     check_output(path.parent)
     if ours is not None and os.path.lexists(path) and (path.is_symlink() or not ours(path)):
         raise OutputError(
-            f"{path} exists and is not what this command writes, so it is not overwritten. Move it away or "
-            "name another file."
+            f"{path} exists and is not what this command writes, or was changed since, so it is not "
+            "overwritten. Move it away or name another file."
         )
-
-
-def holds_json(path: Path, **values: object) -> bool:
-    """Whether a file is a JSON object with these keys, and these values where they are not None."""
-    try:
-        content = read_json(path, "JSON", "")
-    except InputError:
-        return False
-    return all(key in content and value in (None, content[key]) for key, value in values.items())
 
 
 def _check_camera(options: Reconstruct) -> None:
