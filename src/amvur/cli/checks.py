@@ -27,6 +27,8 @@ def check_options(options: Reconstruct) -> None:
         raise InputError(
             "--detector none finds no hands by itself. Say where the hand is: --box X0 Y0 X1 Y1."
         )
+    if options.detector == "none" and options.side == "auto":
+        raise InputError("--detector none knows no sides. Add --side left or --side right.")
     _check_choice("--detector", options.detector, ("mediapipe", "none"), "a hand_landmarker.task file")
     _check_choice("--hand-model", options.hand_model, ("open",), "a MANO file (.pkl)")
     _check_choice("--checkpoint", options.checkpoint, ("default", "none"), "a folder with weights")
