@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from leftovers import leave_behind
 from limits import refused
 from torch import nn
 
@@ -214,3 +215,39 @@ def test_other_files_beside_a_checkpoint_stay(tmp_path):
         assert (folder / "notes.txt").read_text() == "mine"
         assert load_checkpoint(folder).state["a"][0] == value
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last"]
+
+
+def test_other_files_stay_when_a_writer_was_killed(tmp_path):
+    """Between its renames the checkpoint is in neither place; the user's notes are beside the old one."""
+    save(tmp_path / "w", shard_bytes=64)
+    (tmp_path / "w" / "notes.txt").write_text("mine")
+    (tmp_path / "w").rename(tmp_path / ".w.previous")
+    save(tmp_path / "w", network(8))
+    assert (tmp_path / "w" / "notes.txt").read_text() == "mine"
+    assert load_checkpoint(tmp_path / "w").state["0.weight"].shape == (5, 8)
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+
+
+def test_a_folder_of_the_users_in_the_place_of_the_replaced_one_stays(tmp_path):
+    (tmp_path / ".w.previous").mkdir()
+    (tmp_path / ".w.previous" / "config.json").write_text("mine")
+    with pytest.raises(OutputError, match=r"\.w\.previous.* is no checkpoint of amvur"):
+        save(tmp_path / "w")
+    assert (tmp_path / ".w.previous" / "config.json").read_text() == "mine"
+
+
+def test_a_link_is_not_replaced(tmp_path):
+    save(tmp_path / "elsewhere")
+    (tmp_path / "w").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="not overwritten"):
+        save(tmp_path / "w", network(8))
+    assert load_checkpoint(tmp_path / "w").state["0.weight"].shape == (5, 7)
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    left = leave_behind(tmp_path / "w")
+    left.unlink()
+    left.mkdir()
+    (left / "model.safetensors").write_text("half of it")
+    save(tmp_path / "w")
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]

@@ -276,6 +276,7 @@ def test_of_an_animated_gif_the_first_frame_is_used_and_that_is_told(tmp_path, e
         ["--box", "nan", "10", "20", "50"],
         ["--box", "1", "2", "3"],
         ["--detector", "none"],
+        ["--detector", "none", "--box", "10", "10", "50", "50"],
         ["--detector", "missing.task"],
         ["--hand-model", "mano"],
         ["--checkpoint", "missing_folder"],

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
+from leftovers import leave_behind
 
 from amvur.errors import InputError, OutputError
 from amvur.export import read_glb
@@ -92,13 +94,43 @@ def test_the_longest_name_that_a_disk_takes_can_be_written(tmp_path):
 
 
 def test_leftovers_of_a_file_are_removed_and_nothing_else(tmp_path):
-    with whole_file(tmp_path / "a.json") as place:
-        place.write_bytes(b"")
-    (tmp_path / "a.json").unlink()
-    mine = [".a.json.backup.tmp", ".amvur-notes.tmp", ".amvur-00000000-0123456789ab.tmp"]
-    for leftover in (place.name, *mine):
-        (tmp_path / leftover).touch()
+    left, other = leave_behind(tmp_path / "a.json"), leave_behind(tmp_path / "b.json")
+    mine = [".a.json.backup.tmp", ".amvur-notes.tmp", ".amvur-00000000-0123456789ab.tmp", f"{left.name}.bak"]
+    for name in mine:
+        (tmp_path / name).touch()
+    link = tmp_path / f"{left.name[:-12]}01234567.tmp"
+    link.symlink_to(tmp_path / mine[0])
+    kept = [*mine, link.name]
     remove_leftovers(tmp_path, "a.json")
-    assert sorted(contents(tmp_path)) == sorted(mine)
+    assert sorted(contents(tmp_path)) == sorted([*kept, other.name])
     remove_leftovers(tmp_path)
-    assert sorted(contents(tmp_path)) == sorted(mine[:2])
+    assert sorted(contents(tmp_path)) == sorted(kept)
+
+
+def test_what_is_still_being_written_is_left_alone(tmp_path):
+    with whole_file(tmp_path / "a.json") as place:
+        place.write_bytes(b"1")
+        remove_leftovers(tmp_path)
+        assert place.exists()
+    assert contents(tmp_path) == {"a.json": b"1"}
+
+
+def test_what_another_machine_left_is_removed_after_a_day(tmp_path):
+    left = leave_behind(tmp_path / "a.json")
+    parts = left.name.split("-")
+    other = left.rename(left.with_name("-".join([*parts[:2], "0" * 8, *parts[3:]])))
+    remove_leftovers(tmp_path)
+    assert other.exists()
+    before = time.time() - 25 * 3600
+    os.utime(other, (before, before))
+    remove_leftovers(tmp_path)
+    assert not other.exists()
+
+
+def test_a_folder_that_was_being_written_is_removed(tmp_path):
+    left = leave_behind(tmp_path / "last")
+    left.unlink()
+    left.mkdir()
+    (left / "config.json").touch()
+    remove_leftovers(tmp_path, "last")
+    assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from uuid import uuid4
 
 import safetensors.torch
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from amvur.checkpoint_folder import CONFIG, REMEDY, SCHEMA, read_config
 from amvur.errors import ModelFileError, OutputError
 from amvur.reading import brief, check_tensors, read_bytes, reading
-from amvur.whole_files import check_place
+from amvur.whole_files import check_place, previous, remove_leftovers, replace_folder, temporary
 
 WEIGHTS = "model.safetensors"
 SHARD_BYTES = 15_000_000
@@ -65,7 +64,8 @@ def save_checkpoint(
     """
     folder = Path(folder)
     check_replaceable(folder)
-    staged = folder.with_name(f".{folder.name}.{uuid4().hex[:12]}.tmp")
+    remove_leftovers(folder.parent, folder.name)
+    staged = temporary(folder)
     try:
         staged.mkdir(parents=True)
         shards = _shards(_stored(state, dtype), shard_bytes)
@@ -78,7 +78,7 @@ def save_checkpoint(
             "calibration": dict(calibration or {}),
         }
         _write_bytes(staged / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
-        _exchange(staged, folder)
+        replace_folder(staged, folder, _own_files, CONFIG)
     except OSError as error:
         raise OutputError(
             f"Cannot write the checkpoint {folder}: {error.strerror or error}. "
@@ -91,10 +91,11 @@ def save_checkpoint(
 def check_replaceable(folder: Path) -> None:
     """Raise `OutputError` if a place holds files of a checkpoint's names that are not a checkpoint's."""
     check_place(folder)
-    names = [folder / CONFIG, *folder.glob("model*.safetensors")] if os.path.isdir(folder) else [folder]
-    found = next(filter(os.path.lexists, names), None)
-    if found is not None and not _own_files(folder):
-        raise OutputError(f"{found} is no checkpoint of amvur, so it is not overwritten. Move it away.")
+    for place in (folder, previous(folder)):
+        names = [place / CONFIG, *place.glob("model*.safetensors")] if os.path.isdir(place) else [place]
+        found = next(filter(os.path.lexists, names), None)
+        if found is not None and (place.is_symlink() or not _own_files(place)):
+            raise OutputError(f"{found} is no checkpoint of amvur, so it is not overwritten. Move it away.")
 
 
 def _own_files(folder: Path) -> set[str]:
@@ -113,8 +114,8 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
     for what it takes in memory.
     """
     folder = Path(folder)
-    if not os.path.exists(folder) and os.path.isdir(_previous(folder)):  # also of a name too long for one
-        folder = _previous(folder)  # the writer was killed between its two renames
+    if not os.path.exists(folder) and os.path.isdir(previous(folder)):  # also of a name too long for one
+        folder = previous(folder)  # the writer was killed between its two renames
     config = read_config(folder)
     state: dict[str, Tensor] = {}
     left = WEIGHTS_BYTES
@@ -207,25 +208,6 @@ def _write_bytes(path: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _previous(folder: Path) -> Path:
-    """Return where a checkpoint lies for the moment in which it is replaced."""
-    return folder.with_name(f".{folder.name}.previous")
-
-
-def _exchange(staged: Path, folder: Path) -> None:
-    """Put a finished folder in its place; whenever this is interrupted, a whole one can be loaded."""
-    previous = _previous(folder)
-    if folder.exists():
-        own = _own_files(folder)
-        shutil.rmtree(previous, ignore_errors=True)
-        os.rename(folder, previous)
-        for path in previous.iterdir():
-            if path.name not in own and not (staged / path.name).exists():  # the user's, such as notes
-                os.rename(path, staged / path.name)
-    os.rename(staged, folder)
-    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _read_weights(path: Path, entry: Mapping[str, Any], limit_bytes: int) -> dict[str, Tensor]:

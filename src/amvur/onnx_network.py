@@ -98,9 +98,8 @@ class OnnxNetwork:
         self._lock = threading.Lock()
 
     def _load(self) -> InferenceSession:
-        """Load the file; onnxruntime is imported here, for that takes a tenth of a second."""
-        import onnxruntime
-
+        """Load the file."""
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         # a session's own threads would stay after the call, and a fork would not have them
         options.intra_op_num_threads = 1
@@ -118,6 +117,16 @@ class OnnxNetwork:
             raise self._error(message) from error
 
 
+def load_onnxruntime() -> Any:
+    """Return the library, imported when it is needed, for that takes a tenth of a second."""
+    # when imported it would keep a number of this machine in the user's cache, and report to its makers
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()  # where somebody else had imported it
+    return onnxruntime
+
+
 def _each(run: Any, count: int) -> list[list[Any]]:
     """Run items side by side, one a core; the threads end with the call."""
     cores = min(count, os.cpu_count() or 1)
@@ -133,8 +142,7 @@ def choose_device(choice: str) -> str:
         return choice
     if choice not in ("auto", "cuda"):
         raise InputError(f"The device must be auto, cpu or cuda, found {choice!r}.")
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     if _PROVIDERS["cuda"] in onnxruntime.get_available_providers():
         return "cuda"
     if choice == "auto":

@@ -223,3 +223,16 @@ def test_a_picture_whose_name_cannot_be_one_is_told(tmp_path, name):
     written(tmp_path, images=[{"id": 0, "file_name": name}])
     with refused(InputError, "1 of 1 samples cannot be used"):
         check_dataset(open_photographs(tmp_path), False)
+
+
+def test_what_a_user_added_to_labels_stays(tmp_path):
+    """Corrected joints of photographs that did not change, and keys such as COCO's licences."""
+    paths, output = folder_of(tmp_path)
+    label_photographs(paths, output, Told(), lambda _: None)
+    content = json.loads(output.read_text()) | {"licenses": [{"id": 1, "name": "ours"}]}
+    content["annotations"][0]["keypoints"][:2] = [11.5, 12.5]
+    output.write_text(json.dumps(content))
+    label_photographs(paths, output, Told(), lambda _: None)
+    after = json.loads(output.read_text())
+    assert after["licenses"] == content["licenses"]
+    assert after["annotations"][0]["keypoints"][:2] == [11.5, 12.5]

@@ -152,7 +152,7 @@ def test_a_killed_run_continues_without_a_broken_or_double_sample(tmp_path, work
     folder = tmp_path / "killed"
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(folder), str(workers)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
     )
     deadline = time.monotonic() + 60
     while not (folder / "shard-000001.tar").exists() and time.monotonic() < deadline:
@@ -160,7 +160,7 @@ def test_a_killed_run_continues_without_a_broken_or_double_sample(tmp_path, work
     while time.monotonic() < deadline:
         process.send_signal(signal.SIGSTOP)  # held, it cannot finish the shard that it is seen to write
         os.waitpid(process.pid, os.WUNTRACED)
-        if list(folder.glob(".amvur-shards-*.tmp")):
+        if list(folder.glob(".amvur-*.tmp")):
             break
         process.send_signal(signal.SIGCONT)
         time.sleep(0.005)

@@ -40,7 +40,9 @@ def test_two_loops_from_the_command_line(checkpoint, shards, tmp_path, capsys):
     assert "5 of 5 samples scored" in printed
     assert "Procrustes, official" in printed
     assert printed.rstrip().endswith(f"results in {out / 'results.json'}")
-    results = json.loads((out / "results.json").read_text())
+    written = (out / "results.json").read_text()
+    results = json.loads(written)
+    assert results.pop("seal").startswith("sha256:")
     assert results["configuration"]["data"]["name"] == "synthetic"
     assert results["vertices"]["unaligned"]["count"] == 5
     parts = [path.stat().st_mtime_ns for path in (out / "predictions").iterdir()]
@@ -51,6 +53,11 @@ def test_two_loops_from_the_command_line(checkpoint, shards, tmp_path, capsys):
     told = capsys.readouterr()
     assert "count: there 5, now 3" in told.err
     assert told.out == ""
+    edited = written.replace('"unaligned"', '"unaligned (see notes)"', 1)
+    (out / "results.json").write_text(edited)
+    assert amvur(*arguments) == 2
+    assert "was changed since" in capsys.readouterr().err
+    assert (out / "results.json").read_text() == edited
 
 
 def test_another_checkpoint_is_refused(checkpoint, shards, tmp_path, capsys):

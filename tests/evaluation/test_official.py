@@ -127,7 +127,15 @@ def test_the_command_prints_one_object(truth, noisy, protocol, tmp_path, capsys)
     printed = json.loads(capsys.readouterr().out)
     assert list(printed) == KEYS[protocol].split()
     assert printed == evaluate_hands(*hands, protocol)
-    assert json.loads((tmp_path / "new" / "scores.json").read_text()) == printed
+    scores = tmp_path / "new" / "scores.json"
+    written = json.loads(scores.read_text())
+    assert written.pop("seal").startswith("sha256:")
+    assert written == printed
+    assert amvur(*arguments, tmp_path / "pred.json", "--output", scores) == 0
+    scores.write_text(scores.read_text().replace("{", '{"note": "ours",', 1))
+    capsys.readouterr()
+    assert amvur(*arguments, tmp_path / "pred.json", "--output", scores) == 2
+    assert "was changed since" in capsys.readouterr().err
     assert amvur(*arguments, tmp_path / "pred.zip") == 0
     assert json.loads(capsys.readouterr().out) == printed
     # the folder above `ref`, and a folder of predictions, are understood too

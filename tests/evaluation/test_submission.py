@@ -14,7 +14,7 @@ from official_cases import make_truth, to_ho3d
 from amvur.errors import InputError, OutputError
 from amvur.evaluation import submission
 from amvur.evaluation.files import read_predictions
-from amvur.evaluation.submission import write_submission
+from amvur.evaluation.submission import is_submission, write_submission
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +105,23 @@ def test_a_place_that_cannot_be_written(hands, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="Cannot write"):
         write_submission(tmp_path / "file" / "pred.zip", hands.joints, hands.vertices, "freihand")
+
+
+@pytest.mark.usefixtures("small")
+def test_a_submission_is_known_as_long_as_it_is_as_it_was_written(hands, tmp_path):
+    path, other = tmp_path / "pred.zip", tmp_path / "other.zip"
+    write_submission(path, hands.joints, hands.vertices, "freihand")
+    assert is_submission(path)
+    with zipfile.ZipFile(path) as archive:
+        comment, text = archive.comment, archive.read("pred.json")
+    for content, note in ((text, b""), (text[:-1] + b" ]", comment)):
+        with zipfile.ZipFile(other, "w") as archive:
+            archive.writestr("pred.json", content)
+            archive.comment = note
+        assert not is_submission(other)
+    other.unlink()
+    other.symlink_to(path)
+    assert not is_submission(other)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("readme.txt", "mine")
+    assert not is_submission(path)

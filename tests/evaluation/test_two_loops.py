@@ -10,6 +10,7 @@ import torch
 from scipy.stats import chi
 
 sys.path.append(str(Path(__file__).parent))
+from leftovers import leave_behind
 from told_network import STD, ToldNetwork, ToldSource, draw_hands
 
 from amvur.errors import InputError, OutputError
@@ -101,7 +102,7 @@ def test_an_export_goes_on_behind_the_last_part(hands, tmp_path, monkeypatch):
         run(tmp_path / "b", hands, Broken(hands), noise=0.01)
     folder = tmp_path / "b" / "predictions"
     assert sorted(p.name for p in folder.iterdir()) == ["part-00000.safetensors", "record.json"]
-    (folder / ".amvur-01234567-0123456789ab.tmp").write_bytes(b"of a killed process")
+    leave_behind(folder / "part-00001.safetensors")
     (folder / "part-00001.safetensors").write_bytes(whole[1][:-7])  # as after a power cut
     source, done = ToldSource(hands), []
     export_predictions(

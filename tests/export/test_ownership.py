@@ -5,13 +5,15 @@ import json
 import numpy as np
 import pytest
 from factories import make_hand
+from leftovers import leave_behind
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from amvur.cli import main
 from amvur.cli.options import Reconstruct
 from amvur.cli.reconstruct import run_reconstruct
 from amvur.errors import OutputError
-from amvur.export import write_glb, write_obj, write_ply
+from amvur.export import report_bytes, write_glb, write_obj, write_ply
 from amvur.export.ownership import check_replaceable, is_ours
 
 
@@ -113,17 +115,60 @@ def test_a_link_is_not_overwritten(folder, tmp_path):
     assert (folder / "a_0.glb").is_symlink()
 
 
-def test_results_of_the_first_versions_are_replaced(folder):
-    """Their reports named meshes only, and their overlays bore no mark."""
-    assert run(folder, count=2) == 0
-    content = json.loads((folder / "a.json").read_text())
-    del content["files"]
-    (folder / "a.json").write_text(json.dumps(content))
-    Image.open(folder / "a_overlay.png").convert("RGB").save(folder / "a_overlay.png")
-    assert not is_ours(folder / "a_overlay.png")
-    assert run(folder, count=1) == 0
-    assert is_ours(folder / "a_overlay.png")
+def edited(path):
+    """Change a result as its user would, so that its mark stays."""
+    if path.suffix == ".png":
+        picture = Image.open(path)
+        info = PngInfo()
+        info.add_text("Software", picture.info["Software"])
+        picture.convert("L").save(path, pnginfo=info)
+    elif path.suffix == ".json":
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"note": "the left one is better"}, indent=1))
+    elif path.suffix == ".obj":
+        path.write_text(path.read_text() + "# checked by hand\n")
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"\x07")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a_overlay.png", "a_0.glb", "a_0.obj", "a_0.ply", "a.json"])
+def test_a_result_that_was_edited_is_the_users(folder, capsys, name):
+    kinds = ("glb", "obj", "ply")
+    assert run(folder, formats=kinds) == 0
+    assert run(folder, formats=kinds) == 0, "untouched ones are replaced"
+    mine = edited(folder / name)
+    assert run(folder, formats=kinds) == 1
+    assert (folder / name).read_bytes() == mine
+    assert (
+        f"{name} exists and was not written by this version of amvur, or was changed"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_stale_result_that_was_edited_stays(folder):
+    assert run(folder, count=2, formats=("glb", "obj")) == 0
+    mine = edited(folder / "a_1.obj")
+    assert run(folder, count=1, formats=("glb", "obj")) == 0
+    assert (folder / "a_1.obj").read_bytes() == mine
     assert not (folder / "a_1.glb").exists()
+
+
+def test_results_without_a_seal_are_kept(folder):
+    """Those of earlier versions, an overlay without even a mark: nobody can say whether they were edited."""
+    assert run(folder) == 0
+    for name in ("a.json", "a_overlay.png"):
+        before = (folder / name).read_bytes()
+        if name == "a.json":
+            content = json.loads(before)
+            del content["seal"]
+            (folder / name).write_text(json.dumps(content))
+        else:
+            Image.open(folder / name).convert("RGB").save(folder / name)
+        kept = (folder / name).read_bytes()
+        assert run(folder) == 1
+        assert (folder / name).read_bytes() == kept
+        (folder / name).write_bytes(before)
 
 
 def test_a_report_from_elsewhere_reaches_for_no_other_photographs_files(folder):
@@ -133,7 +178,7 @@ def test_a_report_from_elsewhere_reaches_for_no_other_photographs_files(folder):
         write_glb(other, [make_hand()])
     content = json.loads((folder / "a.json").read_text())
     content["files"] += ["b_0.glb", "a.glb", "../a_9.glb", ""]
-    (folder / "a.json").write_text(json.dumps(content))
+    (folder / "a.json").write_bytes(report_bytes(content))
     assert run(folder) == 0
     assert all(other.exists() for other in others)
 
@@ -145,3 +190,15 @@ def test_files_of_the_users_are_told_before_the_engine_is_loaded(folder, monkeyp
     monkeypatch.setattr("amvur.cli.reconstruct._make_engine", load)
     (folder / "a_0.glb").write_bytes(b"mine")
     assert run_reconstruct(Reconstruct(paths=(folder / "a.jpg",), output=folder)) == 1
+
+
+def test_what_a_killed_run_left_is_removed_and_what_is_the_users_stays(folder):
+    leave_behind(folder / "a_0.glb")
+    mine = folder / ".amvur-notes.tmp"
+    mine.write_text("mine")
+    assert run(folder) == 0
+    assert [path.name for path in folder.glob(".*")] == [mine.name]
+    leave_behind(folder / "a_0.obj")
+    with pytest.raises(SystemExit):
+        main(["export", str(folder / "a.json"), "--format", "obj"])
+    assert [path.name for path in folder.glob(".*")] == [mine.name]

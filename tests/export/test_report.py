@@ -31,7 +31,7 @@ def content(hands, tmp_path):
 
 
 def test_keys_are_those_of_the_schema(content):
-    assert list(content) == ["schema", "image", "camera", "hands", "warnings", "files"]
+    assert list(content) == ["schema", "seal", "image", "camera", "hands", "warnings", "files"]
     assert content["schema"] == "amvur/1"
     assert content["image"] == {"path": "photos/wave.jpg", "width": 640, "height": 480}
     assert set(content["camera"]) == {"intrinsics", "source"}

@@ -104,3 +104,21 @@ def test_ctrl_c_before_the_first_step(tmp_path, capsys, amvur_train, monkeypatch
     assert capsys.readouterr().err == (
         "amvur: stopped; no step was saved. Go on with the same command and --resume.\n"
     )
+
+
+@pytest.mark.parametrize("name", ["pool.safetensors", "held_out.safetensors", "log.csv", "last/config.json"])
+def test_files_of_the_users_are_told_before_anything_is_prepared(
+    tmp_path, capsys, amvur_train, monkeypatch, name
+):
+    def prepared(*_):
+        raise AssertionError("prepared in vain")
+
+    monkeypatch.setattr(train, "make_parts", prepared)
+    photos = write_photos(tmp_path / "photos", 6, size=64)
+    mine = tmp_path / "run" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    for more in ((), ("--resume",)):
+        assert amvur_train(tmp_path / "run", "--data", photos, "--keep-pool", *more) == 2
+        assert str(mine) in capsys.readouterr().err
+        assert mine.read_text() == "mine"

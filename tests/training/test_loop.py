@@ -1,6 +1,7 @@
 """The loop: resuming to the bit, being killed, steps that fail, several processes, clear refusals."""
 
 import csv
+import io
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parent))
 import tiny_run
+from leftovers import leave_behind
 from tiny_run import PX, TinyNetwork, TinySource, config, go, objective, parts, weights
 
 from amvur.checkpoint import load_checkpoint, load_weights
@@ -87,7 +89,7 @@ def test_kill_dash_nine_and_resume(tmp_path, whole):
     assert load_checkpoint(tmp_path / "last").config["card"]["step"] == 3
     with (tmp_path / "log.csv").open("a") as stream:
         stream.write("4,0.1")  # half a line
-    (tmp_path / ".amvur-f9c96219-0123456789ab.tmp").write_text("half a state")
+    leave_behind(tmp_path / "state.pt")
     go(tmp_path, run={"resume": True})
     assert not list(tmp_path.glob(".*.tmp"))
     assert_same(weights(whole), weights(tmp_path))
@@ -237,3 +239,15 @@ def test_the_average_follows(tmp_path):
     net.norm.running_mean.fill_(float("nan"))
     average.restore_buffers(net)
     assert torch.isfinite(net.norm.running_mean).all()
+
+
+@pytest.mark.parametrize("shown", [None, True])
+@pytest.mark.parametrize("stream", ["none", "closed"])
+def test_a_program_without_streams_trains(tmp_path, monkeypatch, stream, shown):
+    closed = io.StringIO()
+    closed.close()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None if stream == "none" else closed)
+    options = RunOptions(device="cpu", show_progress=shown)
+    made = tiny_run.train(parts(), config(steps=2), tmp_path, TinySource(0), TinySource(9), options)
+    assert made.finished

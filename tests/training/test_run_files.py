@@ -139,3 +139,37 @@ def test_a_log_of_another_program_stays(tmp_path):
     with pytest.raises(OutputError, match="no log of amvur"):
         RunLog(tmp_path)
     assert (tmp_path / "log.csv").read_text() == "epoch,loss\n1,0.5\n"
+
+
+def test_files_of_the_users_named_as_kept_pictures_stay(tmp_path):
+    """Whether they are no tensors, tensors of another program, or a link to what amvur kept elsewhere."""
+    made = pool()
+    made.fill(6)
+    made.save(tmp_path / "elsewhere")
+    theirs = {"images": torch.zeros(6, PX, PX, 3, dtype=torch.uint8)}
+    notes = ({}, {"identity": "Emma"}, {"identity": "{}", "rendered": "6"}, {"identity": "[]"})
+    for name in ("pool.safetensors", "held_out.safetensors", "3-pool.safetensors"):
+        path = tmp_path / name
+        path.write_text("mine")
+        for resume in (False, True):
+            with pytest.raises(OutputError, match=rf"{name} exists and holds no pictures that amvur kept"):
+                check_folder(tmp_path, resume)
+        for note in notes:
+            save_file(theirs, path, note)
+            with pytest.raises(OutputError, match=name):
+                check_folder(tmp_path, resume=True)
+        path.unlink()
+        path.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(OutputError, match=name):
+            check_folder(tmp_path, resume=True)
+        path.unlink()
+
+
+@pytest.mark.parametrize("bytes_kept", [None, 3000])
+def test_kept_pictures_are_ours_damaged_or_not(tmp_path, bytes_kept):
+    made = pool()
+    made.fill(6)
+    made.save(tmp_path / "pool.safetensors")
+    content = (tmp_path / "pool.safetensors").read_bytes()
+    (tmp_path / "held_out.safetensors").write_bytes(content[:bytes_kept])
+    check_folder(tmp_path, resume=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from amvur.cli.options import Reconstruct
 from amvur.errors import InputError, OutputError
-from amvur.reading import read_json
 from amvur.whole_files import check_place, explain
 
 
@@ -28,6 +27,8 @@ def check_options(options: Reconstruct) -> None:
         raise InputError(
             "--detector none finds no hands by itself. Say where the hand is: --box X0 Y0 X1 Y1."
         )
+    if options.detector == "none" and options.side == "auto":
+        raise InputError("--detector none knows no sides. Add --side left or --side right.")
     _check_choice("--detector", options.detector, ("mediapipe", "none"), "a hand_landmarker.task file")
     _check_choice("--hand-model", options.hand_model, ("open",), "a MANO file (.pkl)")
     _check_choice("--checkpoint", options.checkpoint, ("default", "none"), "a folder with weights")
@@ -54,18 +55,9 @@ def check_output_file(path: Path, wanted: str, ours: Callable[[Path], bool] | No
     check_output(path.parent)
     if ours is not None and os.path.lexists(path) and (path.is_symlink() or not ours(path)):
         raise OutputError(
-            f"{path} exists and is not what this command writes, so it is not overwritten. Move it away or "
-            "name another file."
+            f"{path} exists and is not what this command writes, or was changed since, so it is not "
+            "overwritten. Move it away or name another file."
         )
-
-
-def holds_json(path: Path, **values: object) -> bool:
-    """Whether a file is a JSON object with these keys, and these values where they are not None."""
-    try:
-        content = read_json(path, "JSON", "")
-    except InputError:
-        return False
-    return all(key in content and value in (None, content[key]) for key, value in values.items())
 
 
 def _check_camera(options: Reconstruct) -> None:

@@ -10,6 +10,7 @@ from amvur.cli.terminal import tell
 from amvur.errors import InputError
 from amvur.export import merge_meshes, obj_bytes, ply_bytes, read_glb, read_report, write_files
 from amvur.export.ownership import check_replaceable
+from amvur.whole_files import remove_leftovers
 
 
 def run_export(options: Export) -> int:
@@ -26,6 +27,7 @@ def run_export(options: Export) -> int:
         for kind in dict.fromkeys(options.format):
             contents[folder / f"{glb.stem}.{kind}"] = obj_bytes(mesh) if kind == "obj" else ply_bytes(mesh)
     check_output(folder)
+    remove_leftovers(folder)
     check_replaceable(contents)
     write_files(contents)
     for path in contents:

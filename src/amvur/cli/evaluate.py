@@ -8,11 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amvur.cli.checks import check_output, check_output_file, holds_json
+from amvur.cli.checks import check_output, check_output_file
 from amvur.cli.options import Evaluate
 from amvur.cli.terminal import progress, say, tell
-from amvur.errors import AmvurError, InputError
-from amvur.reading import open_regular, open_zip, reading
+from amvur.errors import InputError
+from amvur.seals import is_sealed, sealed_json
 
 if TYPE_CHECKING:
     from amvur.evaluation.export import Subject
@@ -50,7 +50,7 @@ def _run_files(options: Evaluate) -> int:
     if options.output is not None:
         from amvur.whole_files import write_file
 
-        write_file(options.output, f"{text}\n".encode())
+        write_file(options.output, sealed_json(scores))
     tell(*text.splitlines())
     return 0
 
@@ -89,7 +89,7 @@ def _score(folder: PredictionFolder, path: Path) -> dict[str, Any]:
     from amvur.whole_files import write_file
 
     results = results_of(gather_errors(folder.read()), folder.configuration)
-    write_file(path, f"{json.dumps(results, indent=1, allow_nan=False)}\n".encode())
+    write_file(path, sealed_json(results))
     return results
 
 
@@ -234,24 +234,22 @@ def _check_network(options: Evaluate) -> Path:
 
 
 def _is_scores(path: Path) -> bool:
-    """Whether a file holds official scores."""
-    return holds_json(path, xyz_mean3d=None, mesh_mean3d=None)
+    """Whether a file holds official scores as they were written."""
+    return is_sealed(path, b"{", b'"xyz_mean3d": ')
 
 
 def _is_results(path: Path) -> bool:
-    """Whether a file holds results of a network."""
+    """Whether a file holds results of a network as they were written."""
     from amvur.evaluation.results import SCHEMA
 
-    return holds_json(path, schema=SCHEMA)
+    return is_sealed(path, b"{", f'"schema": "{SCHEMA}"'.encode())
 
 
 def _is_submission(path: Path) -> bool:
-    """Whether a file is a zip with predictions and nothing else."""
-    try:
-        with reading(path, "a zip", ""), open_regular(path) as stream, open_zip(stream) as archive:
-            return archive.namelist() == ["pred.json"]
-    except AmvurError:
-        return False
+    """Whether a file is a submission as it was written."""
+    from amvur.evaluation.submission import is_submission
+
+    return is_submission(path)
 
 
 def _flags(names: list[str]) -> str:

@@ -45,9 +45,9 @@ def _devices() -> str:
     """Return the devices that inference can use here, and training if it is installed."""
     import os
 
-    import onnxruntime
+    from amvur.onnx_network import load_onnxruntime
 
-    found = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    found = "CUDAExecutionProvider" in load_onnxruntime().get_available_providers()
     names = [f"cpu ({os.cpu_count()} cores)", *(["cuda (onnxruntime)"] if found else [])]
     try:
         import torch

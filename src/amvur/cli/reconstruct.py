@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -30,8 +29,9 @@ from amvur.export import (
     scene_mesh,
     write_files,
 )
-from amvur.export.ownership import Earlier, check_replaceable, earlier_results, overlay_mark, remove_stale
+from amvur.export.ownership import Earlier, check_replaceable, earlier_results, overlay_bytes, remove_stale
 from amvur.structures import HandReconstruction, RgbImage
+from amvur.whole_files import remove_leftovers
 
 NO_HAND = (
     "No hand was found. If there is one, say where: --box X0 Y0 X1 Y1 (pixels), "
@@ -81,6 +81,7 @@ def run_reconstruct(options: Reconstruct, reconstructor: Engine | None = None) -
     paths = list(_find(options.paths, tally))
     if paths:
         check_output(options.output)
+        remove_leftovers(options.output)
         stems, notes = output_stems(paths)
         for note in notes:
             say(note)
@@ -112,7 +113,7 @@ def _check_place(stem: str, options: Reconstruct) -> Earlier:
     """
     earlier = earlier_results(options.output, stem)
     first = [f"{stem}_overlay.png", *(f"{stem}_0.{kind}" for kind in options.format)]
-    check_replaceable([options.output / name for name in first], earlier.unmarked)
+    check_replaceable(options.output / name for name in first)
     return earlier
 
 
@@ -145,7 +146,7 @@ def _process(path: Path, stem: str, options: Reconstruct, engine: Engine) -> int
     hands = engine(loaded.pixels, intrinsics=intrinsics, fov_deg=options.fov, boxes=boxes, side=options.side)
     warnings = [*loaded.warnings, *([] if hands else [NO_HAND])]
     contents = _results(path, stem, options, loaded.pixels, hands, warnings)
-    check_replaceable(contents, earlier.unmarked)
+    check_replaceable(contents)
     write_files(contents)
     remove_stale(earlier.files, contents)
     old = earlier.photograph
@@ -166,8 +167,6 @@ def _results(
     warnings: Sequence[str],
 ) -> dict[Path, bytes]:
     """Return the result files of one photograph, the report last, because it names the others."""
-    from PIL import Image
-
     from amvur.viewer import draw_overlay
 
     height, width = image.shape[:2]
@@ -176,9 +175,7 @@ def _results(
     for index, hand in enumerate(hands):
         for kind in formats:
             contents[options.output / f"{stem}_{index}.{kind}"] = _mesh_bytes(hand, kind)
-    png = io.BytesIO()
-    Image.fromarray(draw_overlay(image, hands)).save(png, "PNG", pnginfo=overlay_mark())
-    contents[options.output / f"{stem}_overlay.png"] = png.getvalue()
+    contents[options.output / f"{stem}_overlay.png"] = overlay_bytes(draw_overlay(image, hands))
     if hands:
         camera = hands[0].camera
     else:

@@ -36,7 +36,7 @@ def say(*lines: str) -> None:
 
     if sys.stderr is None:  # called from Python, in a program without a console
         return
-    with suppress(OSError):  # there is nowhere to tell it
+    with suppress(OSError, ValueError):  # there is nowhere to tell it
         tqdm.write("\n".join(map(printable, (f"amvur: {lines[0]}", *lines[1:]))), file=sys.stderr)
         sys.stderr.flush()
 
@@ -80,4 +80,6 @@ def progress(things: Any = None, **options: Any) -> Any:
     """Return tqdm's bar over things, or to be updated; it shows on a terminal only."""
     from tqdm import tqdm
 
-    return tqdm(things, disable=True if sys.stderr is None else None, leave=False, **options)
+    return tqdm(
+        things, disable=True if sys.stderr is None or sys.stderr.closed else None, leave=False, **options
+    )

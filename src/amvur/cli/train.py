@@ -66,6 +66,9 @@ def _train(options: Train) -> Result:
     preparation = Preparation(say)
     say("preparing: loading the network")
     preset = find_preset(options)
+    from amvur.training.run_state import check_folder
+
+    check_folder(options.output, options.resume)
     if options.workers and options.devices * options.nodes == 1:
         say(f"{options.workers} processes make pictures; the first steps wait for them")
     import torch

@@ -17,7 +17,7 @@ from amvur.errors import InputError
 from amvur.evaluation.files import VERTICES
 from amvur.evaluation.pictures import PictureSource
 from amvur.evaluation.prediction_files import PredictionFolder
-from amvur.reading import read_bytes, reading
+from amvur.reading import open_regular, open_zip, read_bytes, reading
 from amvur.whole_files import whole_file
 
 FREIHAND_COUNT = 3960
@@ -137,6 +137,23 @@ def _write_zip(path: Path, joints: np.ndarray, vertices: np.ndarray) -> None:
         with archive.open(entry, "w", force_zip64=True) as file:
             for text in _json_parts(joints, vertices):
                 file.write(text.encode("ascii"))
+        archive.comment = _comment(entry)
+
+
+def _comment(entry: zipfile.ZipInfo) -> bytes:
+    """Return by what a zip is known as it was written: the checksum of what it holds."""
+    return f"amvur, crc32 {entry.CRC:08x}".encode()
+
+
+def is_submission(path: Path) -> bool:
+    """Whether a file is a submission that was written here and not changed since; links are not."""
+    try:
+        with reading(path, "a zip", ""), open_regular(path) as stream, open_zip(stream) as archive:
+            entries = archive.infolist()
+            known = [entry.filename for entry in entries] == ["pred.json"]
+            return known and archive.comment == _comment(entries[0]) and not path.is_symlink()
+    except InputError:
+        return False
 
 
 def _json_parts(joints: np.ndarray, vertices: np.ndarray) -> Iterator[str]:

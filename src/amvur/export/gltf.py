@@ -26,6 +26,7 @@ from amvur.export.mesh import (
     vertex_normals,
 )
 from amvur.hand.joints import JOINT_BONES, JOINT_NAMES, TIP_JOINTS
+from amvur.seals import SEAL, sealed
 from amvur.structures import HandReconstruction
 
 GENERATOR = "amvur"
@@ -66,7 +67,7 @@ class _Document:
             "asset": {
                 "version": "2.0",
                 "generator": GENERATOR,
-                "extras": {"units": "m", "frame": FRAME_NOTE},
+                "extras": {"seal": SEAL, "units": "m", "frame": FRAME_NOTE},
             },
             "scene": 0,
             "scenes": [{"nodes": []}],
@@ -209,7 +210,7 @@ class _Document:
         chunks = struct.pack("<I4s", len(text), b"JSON") + text
         if self.buffer:
             chunks += struct.pack("<I4s", len(self.buffer), b"BIN\0") + bytes(self.buffer)
-        return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+        return sealed(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
 
 
 def joint_matrices(hand: HandReconstruction) -> Float[np.ndarray, "21 4 4"]:

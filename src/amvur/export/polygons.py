@@ -7,6 +7,7 @@ import io
 import numpy as np
 
 from amvur.export.mesh import FRAME_NOTE, SceneMesh, vertex_normals
+from amvur.seals import SEAL, sealed
 
 
 def obj_bytes(mesh: SceneMesh) -> bytes:
@@ -15,11 +16,11 @@ def obj_bytes(mesh: SceneMesh) -> bytes:
     MeshLab, Blender, Open3D and trimesh read such colours; the format has no place for uncertainty.
     """
     stream = io.StringIO()
-    stream.write(f"# amvur: {FRAME_NOTE}\n")
+    stream.write(f"# amvur: {FRAME_NOTE}\n# {SEAL}\n")
     np.savetxt(stream, np.hstack([mesh.vertices, mesh.colors]), fmt="v %.7f %.7f %.7f %.4f %.4f %.4f")
     np.savetxt(stream, vertex_normals(mesh.vertices, mesh.faces), fmt="vn %.4f %.4f %.4f")
     np.savetxt(stream, np.repeat(mesh.faces + 1, 2, axis=1), fmt="f %d//%d %d//%d %d//%d")
-    return stream.getvalue().encode()
+    return sealed(stream.getvalue().encode())
 
 
 def ply_bytes(mesh: SceneMesh) -> bytes:
@@ -44,8 +45,8 @@ def ply_bytes(mesh: SceneMesh) -> bytes:
     floats = "".join(f"property float {name}\n" for name in ("x", "y", "z", "nx", "ny", "nz"))
     colors = "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
     header = (
-        f"ply\nformat binary_little_endian 1.0\ncomment amvur: {FRAME_NOTE}\n"
+        f"ply\nformat binary_little_endian 1.0\ncomment amvur: {FRAME_NOTE}\ncomment {SEAL}\n"
         f"element vertex {len(vertex)}\n{floats}{colors}property float std_mm\nproperty uchar visible\n"
         f"element face {len(face)}\nproperty list uchar int vertex_indices\nend_header\n"
     )
-    return header.encode("ascii") + vertex.tobytes() + face.tobytes()
+    return sealed(header.encode("ascii") + vertex.tobytes() + face.tobytes())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from amvur.errors import InputError, OutputError
 from amvur.hand.joints import JOINT_NAMES
 from amvur.reading import brief, read_json, reading
+from amvur.seals import SEAL, sealed
 from amvur.structures import Camera, HandReconstruction
 
 SCHEMA = "amvur/1"
@@ -47,6 +48,7 @@ def report(
     own = [f"hand {index}: {text}" for index, hand in enumerate(hands) for text in hand.warnings]
     return {
         "schema": SCHEMA,
+        "seal": SEAL,
         "image": {"path": image.path, "width": int(image.width), "height": int(image.height)},
         "camera": {"intrinsics": _numbers(camera.intrinsics, 6), "source": camera.source},
         "hands": [_hand(hand, mesh) for hand, mesh in zip(hands, meshes, strict=True)],
@@ -56,14 +58,16 @@ def report(
 
 
 def report_bytes(content: dict[str, Any]) -> bytes:
-    """Return a report as strict JSON, one key a line; raises `OutputError` for NaN or infinity."""
+    """Return a report as strict JSON, one key a line, sealed; raises `OutputError` for NaN or infinity."""
+    content = {"schema": SCHEMA, "seal": SEAL} | content | {"seal": SEAL}
     try:
-        return (_dump(content) + "\n").encode("ascii")
+        text = _dump(content) + "\n"
     except ValueError as error:
         raise OutputError(
             "A result holds numbers that are not finite, which JSON cannot hold. "
             "Check the camera and the box that were given."
         ) from error
+    return sealed(text.encode("ascii"))
 
 
 def read_report(path: Path | str) -> dict[str, Any]:

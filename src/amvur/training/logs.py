@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -126,6 +127,13 @@ class Window:
         loss = sum(self._losses) / max(count, 1)
         self._losses, self._began = [], now
         return {"loss": loss, "images_per_s": speed}
+
+
+def step_bar(step: int, steps: int, shown: bool | None) -> tqdm:
+    """Return a bar of steps on stderr, none without a stderr; `shown` None: on a terminal."""
+    there = sys.stderr is not None and not sys.stderr.closed
+    hidden = True if not there else None if shown is None else not shown
+    return tqdm(total=steps, initial=step, unit="step", disable=hidden)
 
 
 def show_step(bar: tqdm, row: Mapping[str, float | int], step: int, preparation: Preparation) -> None:

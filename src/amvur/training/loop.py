@@ -6,21 +6,19 @@ so a resumed run needs no generator's state.
 
 from __future__ import annotations
 
-import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from amvur.errors import InputError
 from amvur.threads import threads_for
 from amvur.training.augment import as_pixels
 from amvur.training.batches import augmented, make_pool
 from amvur.training.config import TrainingConfig
-from amvur.training.logs import RunLog, Window, show_step
+from amvur.training.logs import RunLog, Window, show_step, step_bar
 from amvur.training.loss_module import Labels, LossModule
 from amvur.training.optimization import AveragedNetwork, learning_rate, make_optimizer
 from amvur.training.pool import PoolConfig, SamplePool
@@ -156,11 +154,10 @@ class Trainer:
         if over:
             self.run.preparation.say(NO_FURTHER_STEP)
             return self._result(elapsed, stopped)
-        shown = False if self.rank or sys.stderr is None else self.run.show_progress
-        hidden = None if shown is None else not shown
         self._window = Window(self.config.batch_size)
         with StopRequest() as stop, threads_for(self.config.batch_size // self.world):
-            with tqdm(total=self.config.steps, initial=progress.step, unit="step", disable=hidden) as bar:
+            shown = False if self.rank else self.run.show_progress
+            with step_bar(progress.step, self.config.steps, shown) as bar:
                 while not over and not stopped:
                     began = time.monotonic()
                     loss, terms = self._step(elapsed)

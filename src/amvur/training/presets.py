@@ -69,7 +69,7 @@ def _presets() -> dict[str, Preset]:
     run = TrainingConfig()
     supervised = NetworkConfig(backbone="resnet50")
     weak = NetworkConfig(backbone="efficientnet_b0")
-    shipped = NetworkConfig(
+    default = NetworkConfig(
         backbone="resnet34",
         feature_width=512,
         amvur_mlp_layers=3,
@@ -88,7 +88,7 @@ def _presets() -> dict[str, Preset]:
     prior_alone = replace(alone, weights=replace(alone.weights, **_CONSTANT_SCALE))
     weak_alone = replace(_WEAKLY, weights=replace(_WEAK, **_ALONE))
     table = {
-        "default": (shipped, _SUPERVISED, "supervised, small head on resnet34"),
+        "default": (default, _SUPERVISED, "supervised, small head on resnet34"),
         "paper": (supervised, _PAPER, "the paper's four terms alone, ResNet-50"),
         "supervised": (supervised, _SUPERVISED, "prior-net and AMVUR joined (Tables 1 and 2)"),
         "supervised-prior": (replace(supervised, setting="prior"), prior_alone, "prior-net alone"),

@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from amvur.checkpoint import check_replaceable, load_weights, save_checkpoint
 from amvur.errors import InputError, ModelFileError, OutputError
 from amvur.hand.safe_pickle import TENSORS_ALLOWED, check_pickle
-from amvur.reading import LimitError, brief, open_regular, open_zip, read_member, reading
+from amvur.reading import (
+    TENSOR_HEADER_BYTES,
+    LimitError,
+    brief,
+    open_regular,
+    open_zip,
+    parse_json,
+    read_member,
+    reading,
+)
 from amvur.settings import from_json
 from amvur.training.logs import LOG, read_log
 from amvur.training.optimization import AveragedNetwork
@@ -47,6 +56,25 @@ def check_folder(folder: Path, resume: bool) -> None:
         raise OutputError(f"{folder} holds a run already. Add --resume to go on, or choose another folder.")
     check_replaceable(folder / LAST)
     read_log(folder / LOG)
+    for path in (folder / POOL, folder / HELD_OUT, *folder.glob(f"[0-9]*-{POOL}")):
+        if os.path.lexists(path) and not _is_pool(path):
+            raise OutputError(
+                f"{path} exists and holds no pictures that amvur kept, so it is not overwritten. Move it "
+                "away or choose another folder."
+            )
+
+
+def _is_pool(path: Path) -> bool:
+    """Whether a file is one that `SamplePool.save` wrote, damaged or not; links are not."""
+    if path.is_symlink():
+        return False
+    try:
+        with reading(path, "a pool of pictures", "", OutputError), open_regular(path) as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            notes = parse_json(stream.read(min(size, TENSOR_HEADER_BYTES)))["__metadata__"]
+            return {"start", "image_px"} <= parse_json(notes["identity"]).keys() and "rendered" in notes
+    except OutputError:
+        return False
 
 
 def save_state(

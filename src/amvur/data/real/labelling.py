@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from amvur.structures import HandDetection
 from amvur.whole_files import remove_leftovers, write_file
 
 LOW_CONFIDENCE = 0.5
+_KEYS = ("info", "images", "annotations", "categories", "unreadable")
 SAVE_EVERY = 20
 """Photographs between two writings of the file: what a killed run loses at most."""
 
@@ -46,7 +47,7 @@ def label_photographs(
     told by `say`, listed under `unreadable` and tried again by the next run. Raises `OutputError` where the
     file cannot be written and `InputError` where it holds something else.
     """
-    before = _previous(output)
+    before, more = _previous(output)
     remove_leftovers(output.parent, output.name)
     tally, records = LabelTally(), {}
     unsaved = 0
@@ -70,9 +71,9 @@ def label_photographs(
         tally.hands += len(records[name][1])
         tally.without_hand += not records[name][1]
         if unsaved >= SAVE_EVERY:
-            _write(output, {**before, **records}, tally.failed)
+            _write(output, {**before, **records}, tally.failed, more)
             unsaved = 0
-    _write(output, records, tally.failed)
+    _write(output, records, tally.failed, more)
     return tally
 
 
@@ -118,10 +119,13 @@ def _short(value: float, digits: int = 2) -> float:
     return round(float(value), digits)
 
 
-def _previous(output: Path) -> dict[str, Record]:
-    """Return what an earlier run wrote, by file name; files have at most `LABELS_BYTES`."""
+def _previous(output: Path) -> tuple[dict[str, Record], dict[str, Any]]:
+    """Return what an earlier run wrote, by file name, and what a user added beside (licences, ...).
+
+    Files have at most `LABELS_BYTES`.
+    """
     if not output.exists():
-        return {}
+        return {}, {}
     remedy = "It is not overwritten. Give another --output, or remove it to label anew."
     with reading(output, "what amvur label writes", remedy):
         values = parse_json(read_bytes(output, LABELS_BYTES))
@@ -133,11 +137,11 @@ def _previous(output: Path) -> dict[str, Record]:
             if not isinstance(hand["convention"], str):
                 raise ValueError("an annotation has no convention")
             records[str(images[hand["image_id"]]["file_name"])][1].append(hand)
-    return records
+    return records, {name: value for name, value in values.items() if name not in _KEYS}
 
 
-def _write(output: Path, records: dict[str, Record], failed: Sequence[str]) -> None:
-    """Write all labels, whole or not at all."""
+def _write(output: Path, records: dict[str, Record], failed: Sequence[str], more: Mapping[str, Any]) -> None:
+    """Write all labels and what was added to them, whole or not at all."""
     images, annotations = [], []
     for number, (image, hands) in enumerate(records.values()):
         images.append({**image, "id": number})
@@ -160,5 +164,6 @@ def _write(output: Path, records: dict[str, Record], failed: Sequence[str]) -> N
             }
         ],
         "unreadable": list(failed),
+        **more,
     }
     write_file(output, (json.dumps(values, indent=1) + "\n").encode())

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, Protocol
-from uuid import uuid4
 
 from torch.utils.data import DataLoader, Dataset
 
@@ -29,9 +28,9 @@ from amvur.data.synthetic.records import Files, ImageFormat, encode_sample
 from amvur.data.synthetic.shard_reader import MANIFEST, SCHEMA, contact_sheet_bytes, read_manifest
 from amvur.data.synthetic.statistics import Counts, add_counts, count_batch, statistics
 from amvur.errors import InputError, OutputError
+from amvur.whole_files import remove_leftovers, temporary
 
 STATISTICS, CONTACT_SHEET = "statistics.json", "contact_sheet.png"
-_TEMPORARY = ".amvur-shards-{}.tmp"
 
 
 class SampleSource(Protocol):
@@ -175,8 +174,7 @@ def _begin(source: SampleSource, folder: Path, plan: ShardPlan) -> dict[str, Any
     if path.exists():
         manifest = read_manifest(folder)
         _check_same(folder, manifest, configuration, plan.count)
-        for leftover in folder.glob(_TEMPORARY.format("*")):
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(folder)
     else:
         ours = [*folder.glob("shard-*.tar"), folder / STATISTICS, folder / CONTACT_SHEET]
         for file in ours:
@@ -246,16 +244,16 @@ def _write_atomically(path: Path, data: bytes) -> None:
 
 def _stage(path: Path, write: Callable[[IO[bytes]], object]) -> str:
     """Let `write` fill a temporary file, put it on the disk, rename it to `path`; return its sha256."""
-    temporary = path.with_name(_TEMPORARY.format(uuid4().hex[:12]))
+    place = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as stream:
+        with place.open("xb") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        with temporary.open("rb") as stream:
+        with place.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        os.replace(temporary, path)
+        os.replace(place, path)
     except OSError as error:
         raise OutputError(
             f"Cannot write {path}: {error.strerror or error}. Shards that are finished stay. Free some space "
@@ -263,7 +261,7 @@ def _stage(path: Path, write: Callable[[IO[bytes]], object]) -> str:
         ) from error
     finally:  # after an interrupt (Ctrl-C) too
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            place.unlink(missing_ok=True)
     return digest
 
 
