@@ -22,6 +22,7 @@ SMALL = NetworkConfig(
     image_px=64,
     feature_width=16,
     amvur_hidden=8,
+    amvur_base="prior",
     prior_net=PriorNetConfig(hidden=16),
 )
 
