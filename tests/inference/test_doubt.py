@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from limits import refused
 from scipy.special import expit
 
@@ -54,7 +53,7 @@ def test_a_calibration_without_doubt_has_none():
 
 
 def test_what_ships_doubts_more_what_was_seen_worse():
-    network = load_trained("default", torch.device("cpu")).calibrations["network"]
+    network = load_trained("default").calibrations["network"]
     for calibration in (load_calibrations().detector, network):
         usual = np.eye(len(FEATURES))[0]
         worse = usual + np.array([0.0, 1.5, 0.0, 0.0, 0.0, 0.0, 1.0])

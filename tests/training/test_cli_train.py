@@ -34,7 +34,7 @@ def test_wrong_usage_is_told(tmp_path, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_options_reach_the_run(tmp_path, capsys, monkeypatch):
+def test_options_reach_the_run(tmp_path, capsys, monkeypatch, exported):
     seen = {}
 
     def stand_in(parts, config, output, source, held_out, run):
@@ -51,3 +51,4 @@ def test_options_reach_the_run(tmp_path, capsys, monkeypatch):
     assert seen["run"].card["preset"] == "tiny"
     assert "6 steps in" in capsys.readouterr().out
     assert load_checkpoint(tmp_path / "out" / "last").config["card"]["step"] == 6
+    assert exported == [tmp_path / "out" / "last"]

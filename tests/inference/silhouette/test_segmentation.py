@@ -156,7 +156,7 @@ def test_the_shipped_networks_say_what_their_weights_say_in_torch():
     np.testing.assert_allclose(segmentation(view, 2.0).logits, wanted, atol=5e-3)  # of up to 15
     assert segmentation.level_widths == trunk.level_widths
     for found, right in zip(segmentation.with_maps(view).maps, maps, strict=True):
-        np.testing.assert_allclose(found, right[0], atol=1e-4)
+        np.testing.assert_allclose(found, right[0], atol=1e-3)
 
 
 def test_weights_that_cannot_be_used_are_refused(tmp_path, monkeypatch):

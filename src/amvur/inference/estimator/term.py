@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float64, Int
 
+from amvur.geometry.products import summed_products
 from amvur.hand.kinematics import N_PARAMETERS, HandState
 
 DEGREES_OF_FREEDOM = 4.0
@@ -79,9 +80,10 @@ def of_points(
     jacobian: Float64[np.ndarray, "B N 3 61"],
 ) -> Quadratic:
     """Take a term's gradient and curvature by N points of the hand to the parameters."""
-    flat = jacobian.reshape(len(jacobian), -1, N_PARAMETERS).swapaxes(-1, -2)
+    flat = jacobian.reshape(len(jacobian), -1, N_PARAMETERS)
     pulled = (stiffness @ jacobian).reshape(len(jacobian), -1, N_PARAMETERS)
-    return Quadratic(cost, (flat @ force.reshape(len(force), -1, 1))[..., 0], flat @ pulled)
+    gradient = summed_products(force.reshape(len(force), -1, 1), flat)
+    return Quadratic(cost, gradient[:, 0], summed_products(flat, pulled))
 
 
 def of_rows(
@@ -92,4 +94,4 @@ def of_rows(
 ) -> Quadratic:
     """Return the term of R residuals and their derivatives, least squares with weights (1 by default)."""
     pulled = rows if weight is None else rows * weight[..., None]
-    return Quadratic(cost, (residual[:, None] @ pulled)[:, 0], rows.swapaxes(-1, -2) @ pulled)
+    return Quadratic(cost, summed_products(residual[..., None], pulled)[:, 0], summed_products(rows, pulled))
