@@ -53,13 +53,22 @@ def _brief(value: object) -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Camera(ArrayFields):
-    """A pinhole camera without distortion, in pixels of the displayed image.
+    """A pinhole camera without distortion, in pixels of the displayed image of `width` × `height`.
 
     The centre of the top-left pixel is (0.5, 0.5); axes as in OpenCV (x right, y down, z forward).
     """
 
     intrinsics: Float[np.ndarray, "3 3"]
     source: CameraSource
+    width: int
+    height: int
+
+    def mirrored(self) -> Camera:
+        """Return the camera of the picture mirrored left to right (x → width − x)."""
+        intrinsics = np.array(self.intrinsics, dtype=np.float64)
+        intrinsics[0, 2] = self.width - intrinsics[0, 2]
+        intrinsics[0, 1] = -intrinsics[0, 1]
+        return Camera(intrinsics, self.source, self.width, self.height)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

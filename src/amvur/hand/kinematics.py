@@ -55,6 +55,14 @@ class HandState:
             np.where(chosen[:, None], self.transl, other.transl),
         )
 
+    def replaced(self, rows: Int[np.ndarray, "N"], others: HandState) -> HandState:
+        """Return the same with other hands at `rows`."""
+        fields = [(self.rotations.copy(), others.rotations), (self.betas.copy(), others.betas)]
+        fields.append((self.transl.copy(), others.transl))
+        for mine, theirs in fields:
+            mine[rows] = theirs
+        return HandState(*(mine for mine, _ in fields))
+
 
 @dataclass(frozen=True)
 class CarriedPoints:

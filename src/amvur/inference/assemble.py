@@ -1,4 +1,4 @@
-"""From the most probable parameters to what the user gets: mesh, uncertainty, texture, left or right."""
+"""From the most probable parameters to what the user gets: mesh, uncertainty, texture, warnings."""
 
 from __future__ import annotations
 
@@ -19,18 +19,16 @@ from amvur.inference.estimator.posterior import (
     STD_SAMPLES,
     LaplacePosterior,
     aligned_std,
-    projected_std,
     square_root_covariance,
 )
 from amvur.inference.estimator.projection import project
+from amvur.inference.frames import HandFrame, leave
 from amvur.inference.regressed_texture import Texture
 from amvur.inference.silhouette.segmentation import HandLook
 from amvur.structures import (
     Camera,
-    HandDetection,
     HandParameters,
     HandReconstruction,
-    RgbImage,
     Skeleton,
     UvTexture,
 )
@@ -52,8 +50,6 @@ UNSEEN_CONFIDENCE = 0.3
 NEAR_LENS_M = 0.15
 """Hands are hardly ever held nearer to a lens: most do not focus there."""
 
-_MIRROR = np.array([-1.0, 1.0, 1.0])
-
 
 @dataclass(frozen=True)
 class FittedHand:
@@ -64,7 +60,7 @@ class FittedHand:
     network's checkpoint.
     """
 
-    detection: HandDetection
+    frame: HandFrame
     posterior: LaplacePosterior
     features: Float[np.ndarray, "7"]
     curvature: Float64[np.ndarray, "61 61"]
@@ -81,70 +77,61 @@ class FittedHand:
         )
         return replace(self.posterior, factor=factor[0])
 
-    @property
-    def box_only(self) -> bool:
-        """Whether no joint of the hand was detected."""
-        return not self.detection.confidence.any()
-
-    @property
-    def flip(self) -> Float[np.ndarray, "3"]:
-        """Return what turns right-hand points into this hand's."""
-        return _MIRROR if self.posterior.side == "left" else np.ones(3)
-
 
 Texturing = Callable[..., tuple[Texture, UvTexture | None]]
-"""Image, vertices, faces, intrinsics, whether it is a left hand, the vertices' standard deviations in the
-picture (px) and what the fit saw of it → its texture: see `texturing`."""
+"""Image, vertices, faces, intrinsics and what the fit saw of a right hand → its texture: see `texturing`."""
 
 
-def assemble(
-    fitted: FittedHand, image: RgbImage, camera: Camera, calibration: Calibration, texturing: Texturing
-) -> HandReconstruction:
-    """Build the reconstruction of one fitted hand in the displayed image's camera."""
-    posterior, flip = fitted.posterior, fitted.flip
-    arrays, mesh, drawn = posterior.pose.arrays, posterior.mesh(), posterior.draw(STD_SAMPLES)
+def assemble(fitted: FittedHand, calibration: Calibration, texturing: Texturing) -> HandReconstruction:
+    """Build the reconstruction of one fitted hand in the photograph's camera.
+
+    Raises `ValueError` for a hand whose frame has no picture.
+    """
+    return leave(_right_hand(fitted, calibration, texturing), fitted.frame.mirrored)
+
+
+def _right_hand(fitted: FittedHand, calibration: Calibration, texturing: Texturing) -> HandReconstruction:
+    """Build the reconstruction in the hand's own frame."""
+    frame, posterior = fitted.frame, fitted.posterior
+    if frame.image is None:
+        raise ValueError("a hand without a picture has no texture")
+    camera, arrays = frame.camera, posterior.pose.arrays
+    mesh, drawn = posterior.mesh(), posterior.draw(STD_SAMPLES)
     joints_std, vertices_std = _standard_deviations(drawn, mesh, arrays, calibration)
     if calibration.doubt is not None:
         wider = np.float32(calibration.doubt.factor(fitted.features))
         joints_std, vertices_std = wider * joints_std, wider * vertices_std
-    vertices = (mesh.vertices[0] * flip).astype(np.float32)
-    joints = (mesh.joints[0] * flip).astype(np.float32)
-    faces = arrays.faces[:, ::-1].copy() if posterior.side == "left" else arrays.faces
+    vertices, joints = mesh.vertices[0].astype(np.float32), mesh.joints[0].astype(np.float32)
     joints_2d = project(joints.astype(np.float64), np.asarray(camera.intrinsics, dtype=np.float64))
-    # drawn hands are right ones; the picture's mirror image spreads alike
-    std_px = projected_std(drawn.vertices, camera.intrinsics)
-    texture, uv_texture = texturing(
-        image, vertices, faces, camera.intrinsics, posterior.side == "left", std_px, fitted.look
-    )
-    detection = fitted.detection
+    texture, uv_texture = texturing(frame.image, vertices, arrays.faces, camera.intrinsics, fitted.look)
     return HandReconstruction(
-        side=posterior.side,
-        score=float(detection.score),
-        box_xyxy_px=np.asarray(detection.box_xyxy_px, dtype=np.float64),
+        side="right",
+        score=float(frame.detection.score),
+        box_xyxy_px=np.asarray(frame.detection.box_xyxy_px, dtype=np.float64),
         camera=camera,
         vertices=vertices,
-        faces=faces,
+        faces=arrays.faces,
         joints=joints,
         joints_2d=joints_2d.astype(np.float32),
         vertex_colors=texture.colors,
         visible=texture.shown,
         vertices_std=vertices_std,
         joints_std=joints_std,
-        joints_valid=_valid(joints_std, joints_2d, image),
-        parameters=_parameters(fitted, camera),
-        skeleton=_skeleton(mesh, arrays, flip),
+        joints_valid=_valid(joints_std, joints_2d, camera),
+        parameters=_parameters(fitted),
+        skeleton=_skeleton(mesh, arrays),
         posterior=posterior,
-        warnings=_warnings(fitted, joints_std, joints, joints_2d, camera, calibration.doubt),
+        warnings=_warnings(fitted, joints_std, joints, joints_2d, calibration.doubt),
         vertex_colors_std=texture.std,
         uv_texture=uv_texture,
     )
 
 
 def _valid(
-    joints_std: Float[np.ndarray, "21"], joints_2d: Float[np.ndarray, "21 2"], image: RgbImage
+    joints_std: Float[np.ndarray, "21"], joints_2d: Float[np.ndarray, "21 2"], camera: Camera
 ) -> Bool[np.ndarray, "21"]:
     """Return which joints lie in the picture and are known well enough to rely on."""
-    inside = np.all((joints_2d >= 0) & (joints_2d <= image.shape[1::-1]), axis=-1)
+    inside = np.all((joints_2d >= 0) & (joints_2d <= [camera.width, camera.height]), axis=-1)
     valid: Bool[np.ndarray, "21"] = inside & (joints_std < VALID_STD_M)
     return valid
 
@@ -154,27 +141,27 @@ def _warnings(
     joints_std: Float[np.ndarray, "21"],
     joints: Float[np.ndarray, "21 3"],
     joints_2d: Float[np.ndarray, "21 2"],
-    camera: Camera,
     doubt: Doubt | None,
 ) -> tuple[str, ...]:
     """Return what a user should know before trusting this hand."""
-    confidence, found = fitted.detection.confidence, list(fitted.notes)
-    if not confidence.any():
-        asked = fitted.detection.score < 1  # a detector that saw no hand, or none that fills the box
+    frame, found = fitted.frame, list(fitted.notes)
+    confidence = frame.detection.confidence
+    if frame.box_only:
+        asked = frame.detection.score < 1  # a detector that saw no hand, or none that fills the box
         told = "The detector sees no hand that fills the box" if asked else "Only a box was given"
         if not fitted.by_network:
             return (f"{told}, so the pose is a guess: use a detector or give joints.",)
         if asked:
             found.append(f"{told}: the pose is the network's word, the side a guess unless you gave it.")
     unseen = int((confidence < UNSEEN_CONFIDENCE).sum())
-    if unseen and confidence.any():
+    if unseen and not frame.box_only:
         found.append(f"{unseen} of 21 joints were hardly seen (outside the picture, hidden or in doubt).")
-    if fitted.excess > 1 or _beyond_box(joints_2d, fitted.detection.box_xyxy_px):
+    if fitted.excess > 1 or _beyond_box(joints_2d, frame.detection.box_xyxy_px):
         found.append(
             "This hand does not explain what was seen of it: do not rely on its place, size or distance."
         )
     nearest = float(joints[:, 2].min())
-    if camera.source == "assumed" and nearest < NEAR_LENS_M:
+    if frame.camera.source == "assumed" and nearest < NEAR_LENS_M:
         found.append(
             f"This hand seems only {100 * nearest:.0f} cm before the lens, by a camera that is assumed: give "
             "the field of view or the intrinsics if distances matter."
@@ -211,21 +198,19 @@ def _standard_deviations(
     return joints.astype(np.float32), vertices.astype(np.float32)
 
 
-def _parameters(fitted: FittedHand, camera: Camera) -> HandParameters:
-    """Return the parameters of the hand's own side: a mirrored rotation has y and z negated."""
-    posterior, flip = fitted.posterior, fitted.flip
+def _parameters(fitted: FittedHand) -> HandParameters:
+    """Return the parameters in smplx's words."""
+    camera, posterior = fitted.frame.camera, fitted.posterior
     arrays, state = posterior.pose.arrays, posterior.state
-    turn = flip if posterior.side == "right" else -flip
     axis_angle = axis_angles(state.rotations[0])
-    pose = axis_angle[1:].ravel() - arrays.pose_mean
     variance = np.square(posterior.factor[TRANSL]).sum(-1)
     if camera.source == "assumed":
         variance += _assumed_camera_std(camera, float(state.transl[0, 2])) ** 2
     return HandParameters(
-        global_orient=axis_angle[0] * turn,
-        hand_pose=pose * np.tile(turn, 15),
+        global_orient=axis_angle[0],
+        hand_pose=axis_angle[1:].ravel() - arrays.pose_mean,
         betas=state.betas[0],
-        transl=state.transl[0] * flip,
+        transl=state.transl[0],
         transl_std=np.sqrt(variance),
         hand_model=arrays.name,
     )
@@ -236,22 +221,21 @@ def _assumed_camera_std(camera: Camera, depth_m: float) -> Float[np.ndarray, "3"
 
     Depth goes with the focal length, position across with where the picture was cropped.
     """
-    # An assumed principal point is the picture's centre: twice it is the picture's size.
-    focal, size = np.diag(camera.intrinsics)[:2], 2 * camera.intrinsics[:2, 2]
+    focal, size = np.diag(camera.intrinsics)[:2], np.array([camera.width, camera.height])
     across = ASSUMED_CENTER_STD * size / focal * depth_m
     return np.array([*across, ASSUMED_LOG_FOCAL_STD * depth_m])
 
 
-def _skeleton(mesh: PosedHands, arrays: HandModelArrays, flip: Float[np.ndarray, "3"]) -> Skeleton:
-    """Return the skinned skeleton of the hand's own side."""
+def _skeleton(mesh: PosedHands, arrays: HandModelArrays) -> Skeleton:
+    """Return the skinned skeleton."""
     transform = np.tile(np.eye(4), (16, 1, 1))
-    transform[:, :3, :3] = mesh.bone_rotation[0] * np.outer(flip, flip)
-    transform[:, :3, 3] = mesh.bone_origin[0] * flip
+    transform[:, :3, :3] = mesh.bone_rotation[0]
+    transform[:, :3, 3] = mesh.bone_origin[0]
     return Skeleton(
         names=BONE_NAMES,
         parents=arrays.parents,
-        rest_vertices=(mesh.rest_vertices[0] * flip).astype(np.float32),
-        rest_joints=(mesh.rest_joints[0][list(BONE_JOINTS)] * flip).astype(np.float32),
+        rest_vertices=mesh.rest_vertices[0].astype(np.float32),
+        rest_joints=mesh.rest_joints[0][list(BONE_JOINTS)].astype(np.float32),
         lbs_weights=arrays.lbs_weights.astype(np.float32),
         T_camera_bone=transform.astype(np.float32),
     )

@@ -20,11 +20,11 @@ from jaxtyping import Bool, Float, Float64
 from amvur.errors import InputError
 from amvur.inference.doubt import Doubt, doubt_from
 from amvur.inference.estimator.estimate import Estimate
-from amvur.inference.estimator.observation import NetworkObservations, Observations, merge_passes
+from amvur.inference.estimator.observation import NetworkObservations, Observations
 from amvur.inference.estimator.similarity import align_similarity
+from amvur.inference.frames import HandFrame
 from amvur.inference.silhouette.segmentation import HandPixels
 from amvur.reading import brief, parse_json
-from amvur.structures import HandDetection
 
 _HAND_SIZE_M = 0.17
 _USUAL_SPREAD, _USUAL_MISFIT, _USUAL_DISAGREEMENT_M = 0.012, 13.0, 0.008
@@ -93,7 +93,7 @@ class Calibrations:
 
 
 def hand_features(
-    detections: Sequence[HandDetection],
+    frames: Sequence[HandFrame],
     seen: Observations,
     network: NetworkObservations | None,
     estimate: Estimate,
@@ -109,16 +109,16 @@ def hand_features(
     rows = []
     disagreement, network_std = (
         _disagreement(network, estimate.joints),
-        _network_std(network, len(detections)),
+        _network_std(network, len(frames)),
     )
-    for i, detection in enumerate(detections):
-        spread = merge_passes(detection).relative_spread
-        size = max(_size_px(detection, network, i), 1.0)
+    for i, frame in enumerate(frames):
+        spread = frame.merged.relative_spread
+        size = max(_size_px(frame, network, i), 1.0)
         facing = seen.intrinsics[i, 0, 0] * _HAND_SIZE_M / estimate.distance_m[i]
         rows.append(
             [
                 1.0,
-                np.log(max(spread, 1e-3) / _USUAL_SPREAD) if len(detection.joints_2d_px) > 1 else 0.0,
+                np.log(max(spread, 1e-3) / _USUAL_SPREAD) if len(frame.detection.joints_2d_px) > 1 else 0.0,
                 np.log(max(estimate.misfit[i], 1.0) / _USUAL_MISFIT),
                 np.log(size / facing),
                 disagreement[i],
@@ -156,11 +156,11 @@ def _network_std(network: NetworkObservations | None, count: int) -> Float[np.nd
     return np.where(network.present, np.log(ratio).mean(-1), 0.0)
 
 
-def _size_px(detection: HandDetection, network: NetworkObservations | None, i: int) -> float:
+def _size_px(frame: HandFrame, network: NetworkObservations | None, i: int) -> float:
     """Return the longer side of a hand's joints: the detector's, or for a bare box the network's."""
-    if network is not None and network.present[i] and not detection.confidence.any():
+    if network is not None and network.present[i] and frame.box_only:
         return float(np.ptp(network.joints_2d[i], axis=0).max())
-    return merge_passes(detection).size_px
+    return frame.merged.size_px
 
 
 @lru_cache(maxsize=1)

@@ -41,13 +41,13 @@ def make_camera(
     if intrinsics is not None and fov_deg is not None:
         raise InputError("Give the intrinsics or the field of view, not both.")
     if intrinsics is not None:
-        return Camera(check_view(check_intrinsics(intrinsics), width, height), "given")
+        return Camera(check_view(check_intrinsics(intrinsics), width, height), "given", width, height)
     if fov_deg is not None:
-        return Camera(intrinsics_from_fov(check_fov(fov_deg), width, height), "given")
+        return Camera(intrinsics_from_fov(check_fov(fov_deg), width, height), "given", width, height)
     camera = intrinsics_from_fov(ASSUMED_FOV_DEG, width, height)
     if len(hand_sizes_px):
         camera[(0, 1), (0, 1)] *= _lengthening(camera[0, 0], max(hand_sizes_px))
-    return Camera(camera, "assumed")
+    return Camera(camera, "assumed", width, height)
 
 
 def intrinsics_from_fov(fov_deg: float, width: int, height: int) -> Float64[np.ndarray, "3 3"]:

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64
 
-from amvur.inference.estimator.observation import NetworkObservations, Observations, merge_passes
+from amvur.inference.estimator.observation import NetworkObservations, Observations
+from amvur.inference.frames import HandFrame
 from amvur.inference.network_view import FusionSettings, NetworkView
-from amvur.structures import HandDetection
 
 
 def fuse(
     seen: Observations,
-    detections: Sequence[HandDetection],
+    frames: Sequence[HandFrame],
     views: Sequence[NetworkView | None],
     settings: FusionSettings,
 ) -> tuple[Observations, NetworkObservations]:
@@ -27,8 +27,8 @@ def fuse(
     """
     rows = [_terms(view, k, settings) for view, k in zip(views, seen.intrinsics, strict=True)]
     network = NetworkObservations(*(np.stack(column) for column in zip(*rows, strict=True)))
-    bare = np.array([not d.confidence.any() for d in detections])
-    spread = np.array([merge_passes(d).relative_spread for d in detections])
+    bare = np.array([frame.box_only for frame in frames])
+    spread = np.array([frame.merged.relative_spread for frame in frames])
     share = settings.steady_looks / np.maximum(spread, settings.steady_looks)
     share = np.where(network.present, np.where(bare, 0.0, share), 1.0)
     if not settings.joints_2d_beside_detector:

@@ -1,7 +1,7 @@
 """What a trained network says of every detected hand.
 
-The network looks at a square about each hand, left hands mirrored, and tells joints relative to the wrist
-in view axes (`amvur.geometry.cameras.view_rotation`) and joints in the crop.
+The network looks at a square about each hand and tells joints relative to the wrist in view axes
+(`amvur.geometry.cameras.view_rotation`) and joints in the crop.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from amvur.crop import CropTransform
 from amvur.detect.palms import FRAME_JOINTS, crop_of_landmarks, palm_vector
 from amvur.detect.roll import box_overlap, likeliest_turn
 from amvur.errors import InputError
-from amvur.inference.estimator.observation import merge_passes
+from amvur.inference.frames import HandFrame
 from amvur.reading import brief
-from amvur.structures import HandDetection, RgbImage
+from amvur.structures import RgbImage
 
 _JOINTS_IN_HAND = 1.1
 """Sides of the box of a whole hand and of its joints alone: a crop about joints is larger by that."""
@@ -98,7 +98,7 @@ class JointNetwork(Protocol):
 
 @dataclass(frozen=True)
 class NetworkView:
-    """What the network says of one hand, as a right hand (left ones: in the picture mirrored in x).
+    """What the network says of one hand, in the pixels of its frame.
 
     `center_px` is the crop's centre, `joints_2d_px` the joints in pixels; `relative_joints_m` are metres
     relative to the wrist in view axes. Each with standard deviations.
@@ -111,82 +111,86 @@ class NetworkView:
     joints_2d_std_px: Float64[np.ndarray, "21 2"]
 
 
-def crop_of(detection: HandDetection, scale: float, size_px: int) -> CropTransform:
+def crop_of(frame: HandFrame, scale: float, size_px: int) -> CropTransform:
     """Return the square that shows a hand to the network: `scale` times the longer side of its joints' box.
 
     Without joints the user's box counts, which holds the whole hand.
     """
-    seen = detection.confidence > 0
-    if seen.any():
-        joints = merge_passes(detection).joints_2d_px[seen]
-        low, high = joints.min(0), joints.max(0)
-    else:
-        low, high = detection.box_xyxy_px[:2], detection.box_xyxy_px[2:]
+    if frame.box_only:
+        low, high = frame.detection.box_xyxy_px[:2], frame.detection.box_xyxy_px[2:]
         scale = scale / _JOINTS_IN_HAND
+    else:
+        joints = frame.merged.joints_2d_px[frame.detection.confidence > 0]
+        low, high = joints.min(0), joints.max(0)
     side = scale * max(float((high - low).max()), 1.0)
     x, y = (low + high) / 2
-    return CropTransform(float(x), float(y), side, size_px, mirrored=detection.side == "left")
+    return CropTransform(float(x), float(y), side, size_px)
 
 
-def _joints_of_frame(detection: HandDetection) -> Float64[np.ndarray, "21 2"] | None:
+def _joints_of_frame(frame: HandFrame) -> Float64[np.ndarray, "21 2"] | None:
     """Return a hand's joints (px) if they tell where up is: all that make the frame seen, not in a point."""
-    if not (detection.confidence[list(FRAME_JOINTS)] > 0).all():
+    if not (frame.detection.confidence[list(FRAME_JOINTS)] > 0).all():
         return None
-    joints = merge_passes(detection).joints_2d_px
+    joints = frame.merged.joints_2d_px
     return joints if np.linalg.norm(palm_vector(joints)) > _LEAST_PALM_PX else None
 
 
-def upright_crop(joints_px: Float[np.ndarray, "21 2"], size_px: int, left: bool) -> CropTransform:
+def upright_crop(joints_px: Float[np.ndarray, "21 2"], size_px: int) -> CropTransform:
     """Return the square with the fingers up about a hand whose joints are known (pixels of the picture)."""
-    return replace(crop_of_landmarks(np.asarray(joints_px, np.float64)), size_px=size_px, mirrored=left)
+    return replace(crop_of_landmarks(np.asarray(joints_px, np.float64)), size_px=size_px)
 
 
 def look(
-    network: JointNetwork,
-    image: RgbImage,
-    detections: Sequence[HandDetection],
-    settings: FusionSettings,
+    network: JointNetwork, frames: Sequence[HandFrame], settings: FusionSettings
 ) -> list[NetworkView | None]:
-    """Run the network once over all hands of a picture; None for a hand whose crop misses the picture or
-    that it is not asked for.
+    """Run the network once over hands; None for one whose crop misses its picture or that is not asked.
 
     A network of upright hands looks at a hand whose roll is not known (no joints, or not those of palm and
-    inner fingers) in four turns first (`amvur.models.upright.likeliest_turn`).
+    inner fingers) in four turns first (`amvur.detect.roll.likeliest_turn`).
     Raises `InputError` if the network answers with something that is not finite.
     """
-    size = network.image_px
-    crops: list[list[CropTransform]] = []
-    for hand in detections:
-        if hand.confidence.any() and not settings.beside_detector:
-            crops.append([])
-            continue
-        if not network.upright:
-            crops.append([crop_of(hand, scale, size) for scale in settings.crop_scales])
-            continue
-        joints = _joints_of_frame(hand)
-        if joints is None:
-            box = None if hand.confidence.any() else _box_of_joints(hand.box_xyxy_px)
-            joints = _follow(network, image, crop_of(hand, 1.0, size), box)
-        base = upright_crop(joints, size, hand.side == "left")
-        crops.append([replace(base, side_px=base.side_px * s) for s in settings.crop_scales])
-    inside = [i for i, own in enumerate(crops) if own and all(crop.touches(image.shape) for crop in own)]
-    views: list[NetworkView | None] = [None] * len(detections)
-    if not inside:
-        return views
-    answers = _answers(network, image, [crop for i in inside for crop in crops[i]])
-    n = len(settings.crop_scales)
-    for row, i in enumerate(inside):
-        part = answers[n * row : n * row + n]
-        middle = _in_picture(crops[i][0], np.zeros((1, 2)), image.shape[1])[0]
-        solid = _average(np.stack([a.relative_m for a in part]), np.stack([a.relative_std_m for a in part]))
-        flat = _average(np.stack([a.joints_px for a in part]), np.stack([a.joints_std_px for a in part]))
-        views[i] = NetworkView(middle, *solid, *flat)
-    return views
+    crops = [_crops(network, frame, settings) for frame in frames]
+    for frame, own in zip(frames, crops, strict=True):
+        if not all(crop.touches(_image(frame).shape) for crop in own):
+            own.clear()
+    asked = [(_image(frame), crop) for frame, own in zip(frames, crops, strict=True) for crop in own]
+    answers = iter(_answers(network, asked))
+    return [_view(own, [next(answers) for _ in own]) if own else None for own in crops]
+
+
+def _view(crops: Sequence[CropTransform], answers: Sequence[_Answer]) -> NetworkView:
+    """Return the mean of what the network says of one hand's crops."""
+    middle = np.array([crops[0].center_x_px, crops[0].center_y_px])
+    solid = _average([a.relative_m for a in answers], [a.relative_std_m for a in answers])
+    flat = _average([a.joints_px for a in answers], [a.joints_std_px for a in answers])
+    return NetworkView(middle, *solid, *flat)
+
+
+def _image(frame: HandFrame) -> RgbImage:
+    """Return the picture of a hand, without which a network has nothing to look at."""
+    if frame.image is None:
+        raise InputError("A network needs the picture of a hand, and there is none.")
+    return frame.image
+
+
+def _crops(network: JointNetwork, frame: HandFrame, settings: FusionSettings) -> list[CropTransform]:
+    """Return the squares in which a network looks at a hand, none if it is not asked."""
+    size, bare = network.image_px, frame.box_only
+    if not (bare or settings.beside_detector):
+        return []
+    if not network.upright:
+        return [crop_of(frame, scale, size) for scale in settings.crop_scales]
+    joints = _joints_of_frame(frame)
+    if joints is None:
+        box = _box_of_joints(frame.detection.box_xyxy_px) if bare else None
+        joints = _follow(network, _image(frame), crop_of(frame, 1.0, size), box)
+    base = upright_crop(joints, size)
+    return [replace(base, side_px=base.side_px * scale) for scale in settings.crop_scales]
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the network says of one crop: in axes of the picture (mirrored if the crop is), m and px."""
+    """What the network says of one crop: in axes of its picture, m and px."""
 
     relative_m: Float[np.ndarray, "21 3"]
     relative_std_m: Float[np.ndarray, "21 3"]
@@ -194,9 +198,11 @@ class _Answer:
     joints_std_px: Float[np.ndarray, "21 2"]
 
 
-def _answers(network: JointNetwork, image: RgbImage, crops: Sequence[CropTransform]) -> list[_Answer]:
-    """Run the network on crops, and undo their turns."""
-    said = network(np.stack([crop.warp(image) for crop in crops]))
+def _answers(network: JointNetwork, looks: Sequence[tuple[RgbImage, CropTransform]]) -> list[_Answer]:
+    """Run the network on crops of pictures, and undo their turns."""
+    if not looks:
+        return []
+    said = network(np.stack([crop.warp(image) for image, crop in looks]))
     numbers = (said.joints, said.joints_std, said.joints_2d, said.joints_2d_std)
     relative, relative_std, flat, flat_std = (values.astype(np.float64) for values in numbers)
     if not all(np.isfinite(values).all() for values in numbers):
@@ -205,16 +211,16 @@ def _answers(network: JointNetwork, image: RgbImage, crops: Sequence[CropTransfo
             "from a training that diverged: use another one, or checkpoint 'none'."
         )
     answers = []
-    for i, crop in enumerate(crops):
+    for i, (_, crop) in enumerate(looks):
         turn = np.eye(3)
-        turn[:2, :2] = crop.axes * ([-1, 1] if crop.mirrored else [1, 1])
+        turn[:2, :2] = crop.axes
         least = np.maximum(relative_std[i], _LEAST_STD_M)
         pixels_std = np.maximum(flat_std[i], _LEAST_STD_CROP) * crop.side_px / 2
         answers.append(
             _Answer(
                 relative[i] @ turn,
                 np.sqrt(least**2 @ turn**2),
-                _in_picture(crop, flat[i], image.shape[1]),
+                crop.invert_points((flat[i] + 1) / 2 * crop.size_px),
                 np.sqrt(pixels_std**2 @ turn[:2, :2] ** 2),
             )
         )
@@ -240,7 +246,7 @@ def _follow(
     Four turns are followed, each twice about the joints found before; `likeliest_turn` chooses, knowing the
     `box` (px) that the joints should fill, if any.
     """
-    width, half = image.shape[1], square.side_px / 2
+    half = square.side_px / 2
     crops = [replace(square, rotation_rad=turn * math.pi / 2) for turn in range(4)]
     joints, moved, stated = np.zeros((4, 21, 2)), np.zeros(4), np.zeros(4)
     for _ in range(3):
@@ -248,30 +254,20 @@ def _follow(
         stated[[i for i in range(4) if i not in inside]] = np.inf  # followed out of the picture: lost
         if not inside:
             break
-        answers = _answers(network, image, [crops[i] for i in inside])
+        answers = _answers(network, [(image, crops[i]) for i in inside])
         for i, answer in zip(inside, answers, strict=True):
-            before, joints[i] = joints[i].copy(), _unmirrored(answer.joints_px, square, width)
+            before, joints[i] = joints[i].copy(), answer.joints_px
             moved[i] = np.linalg.norm(joints[i] - before, axis=-1).mean() / half
             stated[i] = answer.relative_std_m.mean()
-            crops[i] = upright_crop(joints[i], square.size_px, square.mirrored)
+            crops[i] = upright_crop(joints[i], square.size_px)
     overlap = None if box is None else box_overlap(joints, box)
     found: np.ndarray = joints[int(likeliest_turn(stated, moved, overlap))]
     return found
 
 
-def _unmirrored(
-    points: Float[np.ndarray, "N 2"], crop: CropTransform, width: int
-) -> Float[np.ndarray, "N 2"]:
-    """Take pixels of the mirrored picture back to the picture where the crop is mirrored."""
-    moved: np.ndarray = points * [-1, 1] + [width, 0] if crop.mirrored else points
-    return moved
-
-
-def _in_picture(crop: CropTransform, units: Float[np.ndarray, "N 2"], width: int) -> Float[np.ndarray, "N 2"]:
-    """Take crop units to pixels of the picture, mirrored if the crop is."""
-    return _unmirrored(crop.invert_points((units + 1) / 2 * crop.size_px), crop, width)
-
-
-def _average(mean: Float[np.ndarray, "n 21 D"], std: Float[np.ndarray, "n 21 D"]) -> tuple[np.ndarray, ...]:
+def _average(
+    means: Sequence[Float[np.ndarray, "21 D"]], stds: Sequence[Float[np.ndarray, "21 D"]]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of the equal mixture of a hand's crops."""
+    mean, std = np.stack(means), np.stack(stds)
     return mean.mean(0), np.sqrt((std**2).mean(0) + mean.var(0))

@@ -22,8 +22,9 @@ from amvur.inference.assemble import FittedHand, assemble
 from amvur.inference.calibration import hand_features, load_calibrations, mismatch_feature
 from amvur.inference.camera import make_camera
 from amvur.inference.estimator.estimate import Estimator
-from amvur.inference.estimator.observation import merge_passes, observe
+from amvur.inference.estimator.observation import observe
 from amvur.inference.estimator.posterior import LaplacePosterior, square_root_covariance
+from amvur.inference.frames import HandFrame, enter, merge_passes
 from amvur.inference.fusion import fuse
 from amvur.inference.network_view import NetworkView
 from amvur.inference.silhouette.finder import ContourFinder
@@ -33,7 +34,7 @@ from amvur.inference.texturing import make_texturing
 from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.onnx_network import choose_device
 from amvur.reading import brief
-from amvur.structures import Camera, HandDetection, HandReconstruction, RgbImage
+from amvur.structures import HandDetection, HandReconstruction, RgbImage
 
 
 class Reconstructor:
@@ -179,94 +180,74 @@ class Reconstructor:
             detections = [d if known is None else replace(d, side=known) for d in detections]
         if not detections:
             return []
-        sizes = [merge_passes(d).size_px for d in detections]
-        camera = make_camera(width, height, intrinsics, fov_deg, sizes)
-        views = None if self.trained is None else self.trained.look(image, detections)
-        fitted = self.fit(detections, camera, width, views, image)
+        camera = make_camera(
+            width, height, intrinsics, fov_deg, [merge_passes(d).size_px for d in detections]
+        )
+        frames = enter(image, camera, detections)
         hands = [
-            assemble(
-                hand, image, camera, self.calibrations.of(hand.by_network, hand.box_only), self._texturing
-            )
-            for hand in fitted
+            assemble(hand, self.calibrations.of(hand.by_network, hand.frame.box_only), self._texturing)
+            for hand in self.fit(frames, None if self.trained is None else self.trained.look(frames))
         ]
         return sorted(hands, key=lambda hand: -hand.score)
 
     def fit(
-        self,
-        detections: Sequence[HandDetection],
-        camera: Camera,
-        width: int,
-        views: Sequence[NetworkView | None] | None = None,
-        image: RgbImage | None = None,
+        self, frames: Sequence[HandFrame], views: Sequence[NetworkView | None] | None = None
     ) -> list[FittedHand]:
-        """Return the posterior of every detection (one camera), fitted in one batch a convention.
+        """Return the posterior of every hand, fitted in one batch a convention.
 
-        `views` are what the network says of the same hands (`trained.look`), None without a network; `width`
-        is the picture's in pixels. With the picture itself, hands are fitted to their outlines too.
+        `views` are what the network says of the same hands (`trained.look`), None without a network. Hands
+        whose frame has a picture are fitted to their outlines too.
         """
-        views = [None] * len(detections) if views is None else views
+        views = [None] * len(frames) if views is None else views
         groups: dict[tuple[str, bool], list[int]] = {}
-        for i, (detection, view) in enumerate(zip(detections, views, strict=True)):
-            groups.setdefault((detection.convention, view is not None), []).append(i)
+        for i, (frame, view) in enumerate(zip(frames, views, strict=True)):
+            groups.setdefault((frame.detection.convention, view is not None), []).append(i)
         fitted: dict[int, FittedHand] = {}
         for (name, _), chosen in sorted(groups.items()):
-            own = [views[i] for i in chosen]
-            hands = self._fit_group([detections[i] for i in chosen], own, camera, width, name, image)
+            hands = self._fit_group([frames[i] for i in chosen], [views[i] for i in chosen], name)
             fitted.update(zip(chosen, hands, strict=True))
-        return [fitted[i] for i in range(len(detections))]
+        return [fitted[i] for i in range(len(frames))]
 
     def _fit_group(
-        self,
-        detections: Sequence[HandDetection],
-        views: Sequence[NetworkView | None],
-        camera: Camera,
-        width: int,
-        name: str,
-        image: RgbImage | None,
+        self, frames: Sequence[HandFrame], views: Sequence[NetworkView | None], name: str
     ) -> list[FittedHand]:
         """Fit hands of one convention, all with a network's view or all without."""
         convention = load_convention(name)
-        seen, network = observe(detections, camera.intrinsics, width, convention), None
+        seen, network = observe(frames, convention), None
         by_network = np.array([view is not None for view in views])
         if self.trained is not None and by_network.any():
-            seen, network = fuse(seen, detections, views, self.trained.fusion)
-        left = [detection.side == "left" for detection in detections]
-        contours = None
-        if image is not None:
-            contours = ContourFinder(image, self.pose, camera.intrinsics, left, self.segmentation)
+            seen, network = fuse(seen, frames, views, self.trained.fusion)
+        contours = ContourFinder(frames, self.pose, self.segmentation)
         landmarks = self.estimator.hand.landmarks(convention.offsets_m)
-        estimate = self.estimator(seen, network, landmarks, contours)
-        looks = [None] * len(left) if contours is None else contours.looks
-        features = np.column_stack(
-            [
-                hand_features(detections, seen, network, estimate),
-                mismatch_feature([None if look is None else look.pixels for look in looks]),
-            ]
-        )
-        box_only = np.array([not detection.confidence.any() for detection in detections])
+        pictures = any(frame.image is not None for frame in frames)
+        estimate = self.estimator(seen, network, landmarks, contours if pictures else None)
+        looks = [contours.looks.get(i) for i in range(len(frames))]
+        mismatch = mismatch_feature([None if look is None else look.pixels for look in looks])
+        features = np.column_stack([hand_features(frames, seen, network, estimate), mismatch])
+        box_only = np.array([frame.box_only for frame in frames])
         inflation = self.calibrations.inflation(features, by_network, box_only)
         inflation = inflation * np.maximum(estimate.excess, 1.0)
         factors = square_root_covariance(estimate.curvature, estimate.prior_curvature, inflation)
         prior, state = self.estimator.prior, estimate.state
         return [
             FittedHand(
-                detection,
-                LaplacePosterior(self.pose, prior, state[i : i + 1], factors[i], detection.side),
+                frame,
+                LaplacePosterior(self.pose, prior, state[i : i + 1], factors[i]),
                 features[i],
                 estimate.curvature[i],
                 estimate.prior_curvature[i],
                 bool(by_network[i]),
                 looks[i],
                 float(estimate.excess[i]),
-                self._notes(image, detection, bool(by_network[i])),
+                self._notes(frame, bool(by_network[i])),
             )
-            for i, detection in enumerate(detections)
+            for i, frame in enumerate(frames)
         ]
 
-    def _notes(self, image: RgbImage | None, detection: HandDetection, by_network: bool) -> tuple[str, ...]:
+    def _notes(self, frame: HandFrame, by_network: bool) -> tuple[str, ...]:
         """Return what to warn of before a hand is looked at closely."""
         told = self.trained.notes if self.trained is not None and by_network else ()
-        if image is not None and looks_blue(image, detection):
+        if frame.image is not None and looks_blue(frame.image, frame.detection):
             told = (*told, f"The skin of this hand looks blue: without blue light or gloves, {HINT}.")
         return told
 

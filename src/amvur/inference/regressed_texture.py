@@ -107,32 +107,29 @@ class TextureRegressor:
         vertices: Float[NDArray[Any], "V 3"],
         faces: Int[NDArray[Any], "F 3"],
         intrinsics: Float[NDArray[Any], "3 3"],
-        left: bool = False,
-        mesh_std_px: Float[NDArray[Any], "V"] | None = None,
         before: HandLook | None = None,
+        mesh_std_px: Float[NDArray[Any], "V"] | None = None,
     ) -> Texture:
-        """Return the texture of one hand; a hand outside of the picture gets what sampling gives it.
+        """Return the texture of one right hand; one outside of the picture gets what sampling gives it.
 
         `vertices` in metres in the camera's frame (OpenCV axes), `faces` counter-clockwise from outside,
-        `intrinsics` in pixels of `image`. `mesh_std_px` says how well the mesh is known to lie: each
-        vertex's standard deviation in the picture, along an axis, in pixels of `image` (0: exactly; None: as
-        fits usually do). The less sure it is, the less are pixels near its outline taken for skin. `before`
-        is what a fit saw of the hand: where the mesh is nearly the same, it need not be found again.
+        `intrinsics` in pixels of `image`. `before` is what a fit saw of the hand. Without it, `mesh_std_px`
+        says how well the mesh is known to lie: each vertex's standard deviation in the picture, along an
+        axis, in pixels of `image` (0: exactly; None: as fits usually do). The less sure it is, the less are
+        pixels near its outline taken for skin.
         """
         earlier = None if before is None else before.view
-        view = look_at_hand(image, vertices, faces, intrinsics, left, before=earlier)
+        view = look_at_hand(image, vertices, faces, intrinsics, before=earlier)
         if view is None or not view.visible.any():
             return Texture(*sample_vertex_colors(image, vertices, faces, intrinsics))
-        view = self.segmentation.with_maps(view)
-        if before is not None and before.pixels is not None and view.crop == before.view.crop:
-            pixels = before.pixels
-        else:
-            spread = np.full(len(vertices), _UNKNOWN_STD_PX)
-            if mesh_std_px is not None:
-                # beyond the whole crop all is as unsure, and infinite numbers would not be interpolated
-                spread = np.minimum(mesh_std_px.astype(np.float64) / view.pixel_px, view.crop.size_px)
-            pixels = self.segmentation(view, spread)
-        return settle(view, self.regress(view), pixels.shows)
+        if before is not None:
+            return settle(view, self.regress(view), before.pixels.shows)
+        spread = np.full(len(vertices), _UNKNOWN_STD_PX)
+        if mesh_std_px is not None:
+            # beyond the whole crop all is as unsure, and infinite numbers would not be interpolated
+            spread = np.minimum(mesh_std_px.astype(np.float64) / view.pixel_px, view.crop.size_px)
+        (look,) = self.segmentation([view], [spread])
+        return settle(look.view, self.regress(look.view), look.pixels.shows)
 
     def close(self) -> None:
         """Free what was loaded."""
@@ -141,9 +138,9 @@ class TextureRegressor:
 
     def regress(self, view: HandView) -> VertexColors:
         """Return the head's own word on a hand, before the photograph's pixels are asked."""
-        maps = self.segmentation.with_maps(view).maps
-        assert maps is not None
-        return self._word(vertex_evidence(view, self.template, maps))
+        (seen,) = self.segmentation.with_maps([view])
+        assert seen.maps is not None
+        return self._word(vertex_evidence(seen, self.template, seen.maps))
 
     def _word(self, evidence: VertexEvidence) -> VertexColors:
         """Run the head; keys that the rasteriser does not see have no weight."""

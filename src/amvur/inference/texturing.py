@@ -17,17 +17,18 @@ from amvur.inference.regressed_texture import Texture, TextureRegressor, default
 from amvur.inference.silhouette.segmentation import HandLook, Segmentation
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.uv_texture import bake
-from amvur.structures import RgbImage, Side, UvTexture
+from amvur.structures import RgbImage, UvTexture
 
 _MIN_UV_PX, _MAX_UV_PX = 16, 8192
 
 
 @dataclass(frozen=True)
 class Texturing:
-    """Photograph and mesh → texture; `regressor` None samples, `atlases` (left, right) ask for a picture."""
+    """Photograph and mesh of a right hand → texture; `regressor` None samples, an `atlas` asks for a
+    picture."""
 
     regressor: TextureRegressor | None
-    atlases: dict[Side, TextureCoordinates] | None = None
+    atlas: TextureCoordinates | None = None
     uv_px: int = 0
 
     def close(self) -> None:
@@ -41,19 +42,16 @@ class Texturing:
         vertices: Float[NDArray[Any], "V 3"],
         faces: Int[NDArray[Any], "F 3"],
         intrinsics: Float[NDArray[Any], "3 3"],
-        left: bool = False,
-        mesh_std_px: Float[NDArray[Any], "V"] | None = None,
         before: HandLook | None = None,
     ) -> tuple[Texture, UvTexture | None]:
         """Return a hand's texture; arguments as of `TextureRegressor`."""
         if self.regressor is None:
             texture = Texture(*sample_vertex_colors(image, vertices, faces, intrinsics))
         else:
-            texture = self.regressor(image, vertices, faces, intrinsics, left, mesh_std_px, before)
-        if self.atlases is None:
+            texture = self.regressor(image, vertices, faces, intrinsics, before)
+        if self.atlas is None:
             return texture, None
-        atlas = self.atlases["left" if left else "right"]
-        return texture, bake(image, vertices, faces, intrinsics, left, texture, atlas, self.uv_px)
+        return texture, bake(image, vertices, faces, intrinsics, texture, self.atlas, self.uv_px)
 
 
 def make_texturing(
@@ -71,14 +69,14 @@ def make_texturing(
     for a texture picture of a wrong size or of a hand model without an atlas, and `ModelFileError` where a
     head is not there or cannot be used.
     """
-    atlases: dict[Side, TextureCoordinates] | None = None
+    atlas = None
     if uv_px is not None:
         if not _MIN_UV_PX <= uv_px <= _MAX_UV_PX:
             raise InputError(
                 f"A texture picture must have {_MIN_UV_PX} to {_MAX_UV_PX} pixels a side, found {uv_px}."
             )
-        atlases = {side: load_texture_coordinates(arrays.name, side) for side in ("left", "right")}
-    return Texturing(_regressor(choice, arrays, segmentation, device), atlases, uv_px or 0)
+        atlas = load_texture_coordinates(arrays.name)
+    return Texturing(_regressor(choice, arrays, segmentation, device), atlas, uv_px or 0)
 
 
 def _regressor(

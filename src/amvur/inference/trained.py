@@ -16,11 +16,11 @@ from amvur.hand.loading import load_hand_model
 from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.network_constants import network_constants
 from amvur.inference.calibration import Calibration, calibration_from
+from amvur.inference.frames import HandFrame
 from amvur.inference.network_view import FusionSettings, JointEstimates, JointNetwork, NetworkView, look
 from amvur.onnx_network import OnnxNetwork
 from amvur.reading import brief
 from amvur.settings import from_json
-from amvur.structures import HandDetection, RgbImage
 
 LARGEST_PX = 2048
 """The largest pictures that networks read."""
@@ -69,9 +69,9 @@ class TrainedNetwork:
     source: str = ""
     notes: tuple[str, ...] = ()
 
-    def look(self, image: RgbImage, detections: Sequence[HandDetection]) -> list[NetworkView | None]:
+    def look(self, frames: Sequence[HandFrame]) -> list[NetworkView | None]:
         """Return what the network says of every hand: see `amvur.inference.network_view.look`."""
-        return look(self.network, image, detections, self.fusion)
+        return look(self.network, frames, self.fusion)
 
     def close(self) -> None:
         """Free the network."""

@@ -32,21 +32,20 @@ def bake(
     vertices: Float[NDArray[Any], "V 3"],
     faces: Int[NDArray[Any], "F 3"],
     intrinsics: Float[NDArray[Any], "3 3"],
-    left: bool,
     texture: Texture,
     atlas: TextureCoordinates,
     size_px: int,
 ) -> UvTexture:
     """Return the texture picture of one hand, `size_px` square.
 
-    Arguments as of `TextureRegressor`, with the texture that it (or sampling) found and the atlas of the
-    hand's side. Texels off the skin repeat the nearest skin, so that no seam shows.
+    Arguments as of `TextureRegressor`, with the texture that it (or sampling) found and the atlas.
+    Texels off the skin repeat the nearest skin, so that no seam shows.
     """
     face, weights = _texels(atlas, size_px)
     inside = face >= 0
     corners, weight = np.asarray(faces, np.int64)[face[inside]], weights[inside]
     colors = np.einsum("nk,nkc->nc", weight, texture.colors[corners].astype(np.float64))
-    view = texture.view or look_at_hand(image, vertices, faces, intrinsics, left)
+    view = texture.view or look_at_hand(image, vertices, faces, intrinsics)
     if view is not None and view.visible.any():
         share = _photo_share(view, corners, weight, texture)
         points = np.einsum("nk,nkc->nc", weight, np.asarray(vertices, np.float64)[corners])

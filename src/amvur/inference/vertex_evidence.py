@@ -1,11 +1,7 @@
-"""What a photograph says at every vertex of a hand: a crop about the mesh, the rasteriser, a frozen backbone.
-
-Everything here is of right hands: a left one is mirrored together with its picture.
-"""
+"""What a photograph says at every vertex of a hand: crop about the mesh, rasteriser, frozen backbone."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,9 +19,6 @@ from amvur.structures import RgbImage
 Map = Float32[NDArray[Any], "_ _ _"]
 CROP_SCALE = 1.15
 """Side of the crop in units of the longer side of the mesh's box."""
-_MOVED, _LARGER = 0.03, 0.05
-"""A crop is kept while its mesh has moved by less than this share of its side, and grown or shrunk by less:
-what is left of the margin then lies inside."""
 GEOMETRY = 14
 NEIGHBORHOOD = 6
 _LENGTH_M = 0.1  # coordinates are told in this unit
@@ -35,9 +28,9 @@ _CELL_PX = 4  # of the maps that say what is near: outlines and steps in depth
 
 @dataclass(frozen=True)
 class HandView:
-    """One hand in a crop about it, as a right hand, in the crop's own camera.
+    """One hand in an upright crop about it.
 
-    `picture` is sRGB, `vertices` are metres in the crop's camera, `pixels` the vertices' places in the crop
+    `picture` is sRGB, `vertices` are metres in the camera's frame, `pixels` the vertices' places in the crop
     (its pixels), `raster` the mesh without the inside that shows through an open wrist, `visible` the corners
     of the faces that it shows, inside the photograph; `maps` (C,h,w) are what a frozen network says of the
     picture, where it was asked.
@@ -74,50 +67,39 @@ def look_at_hand(
     vertices: Float[NDArray[Any], "V 3"],
     faces: Int[NDArray[Any], "F 3"],
     intrinsics: Float[NDArray[Any], "3 3"],
-    left: bool = False,
     size_px: int = LANDMARKS_PX,
     before: HandView | None = None,
 ) -> HandView | None:
     """Cut a hand out of a photograph and rasterise it; None where it is behind the camera or outside.
 
     `vertices` in metres in the camera's frame (OpenCV axes), `faces` counter-clockwise seen from outside,
-    `intrinsics` in pixels of `image`; the crop has `size_px` a side. Where the mesh lies nearly as in a view
-    of this hand of `before`, that one's crop and all that depends on nothing else are kept.
+    `intrinsics` in pixels of `image`; the crop has `size_px` a side. The crop of an earlier view `before` of
+    the same hand is kept, with all that depends on nothing else: fits move hands by less than its margin.
     """
     points = np.asarray(vertices, dtype=np.float64)
     if not (points[:, 2] > 1e-3).all():
         return None
     places = (points @ np.asarray(intrinsics, np.float64).T)[:, :2] / points[:, 2:]
-    low, high = places.min(0), places.max(0)
-    side = CROP_SCALE * max(float((high - low).max()), 1.0)
-    x, y = (low + high) / 2
-    crop = CropTransform(float(x), float(y), side, size_px, mirrored=left)
     inside = ((places >= 0) & (places < image.shape[1::-1])).all(1)
-    if not inside.any() or not crop.touches(image.shape):
+    if not inside.any():
         return None
-    if before is not None and _alike(crop, before.crop):
+    if before is not None:
         crop, picture, maps = before.crop, before.picture, before.maps
     else:
+        low, high = places.min(0), places.max(0)
+        x, y = (low + high) / 2
+        side = CROP_SCALE * max(float((high - low).max()), 1.0)
+        crop = CropTransform(float(x), float(y), side, size_px)
+        if not crop.touches(image.shape):
+            return None
         picture, maps = crop.warp(image), None
-    mesh = (points @ crop.R_crop_camera.T).astype(np.float32)
-    camera = crop.crop_intrinsics(intrinsics).astype(np.float32)
-    order = np.asarray(faces, dtype=np.int64)
-    triangles = np.ascontiguousarray(order[:, ::-1] if left else order)
+    mesh, camera = points.astype(np.float32), crop.crop_intrinsics(intrinsics).astype(np.float32)
+    triangles = np.ascontiguousarray(faces, dtype=np.int64)
     raster = skin_raster(mesh, triangles, camera, crop.size_px)
     visible = visible_vertices(raster, triangles, len(points)) & inside
     homogeneous = mesh @ camera.T
     pixels = homogeneous[:, :2] / homogeneous[:, 2:]
     return HandView(crop, picture, mesh, triangles, camera, pixels, raster, visible, maps)
-
-
-def _alike(crop: CropTransform, other: CropTransform) -> bool:
-    """Tell whether a mesh for which one crop was made lies well inside of another, and fills it as much; both
-    must have as many pixels and show the hand as the same side."""
-    if (crop.size_px, crop.mirrored) != (other.size_px, other.mirrored):
-        return False
-    x, y = crop.center_x_px - other.center_x_px, crop.center_y_px - other.center_y_px
-    moved, larger = max(abs(x), abs(y)) / other.side_px, crop.side_px / other.side_px
-    return moved < _MOVED and abs(math.log(larger)) < _LARGER
 
 
 def skin_raster(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from amvur.hand.kinematics import CarriedPoints, HandState, Kinematics
 from amvur.hand.model_arrays import HandModelArrays
@@ -23,15 +23,17 @@ from amvur.inference.estimator.start import start_states
 from amvur.inference.estimator.term import Term, total
 
 SILHOUETTE_ROUNDS = 3
-"""Contours are looked for so often, each time near those of the last mesh."""
+"""Contours are looked for so often at most, each time near those of the last mesh,"""
+_MOVED_M = 0.002
+"""and again where they moved a hand by more than this: about what one is known to (`ContourSettings`)."""
 _PARTING = SolverSettings(max_steps=15, tolerance=0.01, initial_damping=1e-3)
 _NEAR_THE_OPTIMUM = SolverSettings(max_steps=4, tolerance=0.05, initial_damping=1e-4)
 
 _IMPLAUSIBLE = 1e6
 """What an optimum that is no plausible hand costs: more than any plausible one."""
 
-FindContours = Callable[[HandState], Contours]
-"""What the picture shows of the outlines of right hands near a state."""
+FindContours = Callable[[HandState, Int[np.ndarray, "N"]], Contours]
+"""What the pictures show of the outlines of the hands of some rows of a batch near a state (N)."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,21 @@ class Estimator:
         observed = self._observed(seen, network, landmarks)
         state = minimize((anatomy, contact, *observed), first.state, _PARTING).state
         if find_contours is not None:
+            rows = np.arange(len(state))
             for _ in range(SILHOUETTE_ROUNDS):
-                silhouette = SilhouetteTerm(self.hand, find_contours(state), seen.intrinsics)
-                terms: tuple[Term, ...] = (anatomy, contact, *observed, silhouette)
-                state = minimize(terms, state, _NEAR_THE_OPTIMUM).state
+                part, said = state[rows], None if network is None else network[rows]
+                silhouette = SilhouetteTerm(self.hand, find_contours(part, rows), seen.intrinsics[rows])
+                terms: tuple[Term, ...] = (
+                    anatomy,
+                    contact,
+                    *self._observed(seen[rows], said, landmarks),
+                    silhouette,
+                )
+                found = minimize(terms, part, _NEAR_THE_OPTIMUM).state
+                state = state.replaced(rows, found)
+                rows = rows[self._moved_m(part, found) > _MOVED_M]
+                if not len(rows):
+                    break
         before = total((anatomy, contact), state)
         return Estimate(
             state,
@@ -92,6 +105,13 @@ class Estimator:
             first.state.transl[:, 2],
             excess(self.hand, landmarks, state, seen, network),
         )
+
+    def _moved_m(self, before: HandState, after: HandState) -> Float64[np.ndarray, "N"]:
+        """Return how far hands moved across the view: the mean of their joints."""
+        first, last = self.hand.place(self.hand.joints, before), self.hand.place(self.hand.joints, after)
+        across = last[..., :2] / last[..., 2:] - first[..., :2] / first[..., 2:]
+        moved: np.ndarray = np.linalg.norm(across * first[..., 2:], axis=-1).mean(-1)
+        return moved
 
     def _from_scratch(
         self, seen: Observations, network: NetworkObservations | None, landmarks: CarriedPoints

@@ -10,7 +10,6 @@ from jaxtyping import Float, Float32, Float64
 from amvur.hand.kinematics import HandState, axis_angles, rotation_matrices
 from amvur.hand.posing import HandPoser, PosedHands
 from amvur.hand.prior_arrays import PriorArrays
-from amvur.inference.estimator.projection import project
 from amvur.inference.estimator.similarity import align_similarity
 from amvur.structures import HandSamples, Side
 
@@ -30,7 +29,7 @@ class LaplacePosterior:
     prior: PriorArrays
     state: HandState
     factor: Float64[np.ndarray, "61 61"]
-    side: Side
+    side: Side = "right"
 
     def mesh(self) -> PosedHands:
         """Return the most probable right hand (a batch of one, m, camera frame)."""
@@ -83,18 +82,3 @@ def aligned_std(
     aligned = align_similarity(samples, np.broadcast_to(mean, samples.shape))
     std: np.ndarray = np.sqrt(np.square(aligned - mean).mean((0, 2))).astype(np.float32)
     return std
-
-
-def projected_std(
-    samples: Float[np.ndarray, "N P 3"], intrinsics: Float[np.ndarray, "3 3"]
-) -> Float32[np.ndarray, "P"]:
-    """Return each point's standard deviation in the picture (px, rms over both axes).
-
-    `samples` in metres before the camera. Points that may lie behind it are nowhere in particular: infinite.
-    """
-    points = np.asarray(samples, dtype=np.float64)
-    before = np.all(points[..., 2] > 0, axis=0)
-    places = project(np.where(before[:, None], points, [0.0, 0.0, 1.0]), np.asarray(intrinsics))
-    std = np.sqrt(places.var(0).mean(-1))
-    found: np.ndarray = np.where(before, std, np.inf).astype(np.float32)
-    return found

@@ -1,4 +1,4 @@
-"""The contours of hands in a picture, looked for near those of their meshes."""
+"""The contours of hands in pictures, looked for near those of their meshes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from amvur.hand.kinematics import HandState
 from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.posing import HandPoser
 from amvur.inference.estimator.silhouette_term import Contours
+from amvur.inference.frames import HandFrame
 from amvur.inference.silhouette.contour import ContourSettings, find_contour
 from amvur.inference.silhouette.segmentation import HandLook, Segmentation
 from amvur.inference.vertex_evidence import HandView, look_at_hand
-from amvur.structures import RgbImage
+from amvur.structures import Camera
 
 _NO_LINES = (np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0))
 """The contour of a hand that nobody sees."""
@@ -26,62 +27,58 @@ _ARM_M = 0.005
 
 
 class ContourFinder:
-    """Looks for the contours of B hands of one picture near those of their meshes, and keeps what it saw.
+    """Looks for the contours of B hands near those of their meshes, and keeps what it saw.
 
-    `intrinsics` are the picture's own; hands are right ones, mirrored where `left`. `looks` holds what was
-    seen at last, None of a hand whose mesh is out of the picture.
+    `looks` holds by row what was seen at last, None of a hand whose mesh is out of its picture.
     """
 
     def __init__(
         self,
-        image: RgbImage,
+        frames: Sequence[HandFrame],
         pose: HandPoser,
-        intrinsics: Float[np.ndarray, "3 3"],
-        left: Sequence[bool],
         segmentation: Segmentation,
         settings: ContourSettings | None = None,
     ) -> None:
-        """Remember the picture; nothing is looked at yet."""
-        self._image, self._pose, self._intrinsics, self._left = image, pose, intrinsics, left
+        """Remember the pictures; nothing is looked at yet."""
+        self._frames, self._pose = frames, pose
         self._segmentation, self._settings = segmentation, settings or ContourSettings()
         self._parts = parts_of(pose.arrays)
-        self.looks: list[HandLook | None] = [None] * len(left)
+        self.looks: dict[int, HandLook | None] = {}
 
-    def __call__(self, state: HandState) -> Contours:
-        """Look once, at hands as in `state`."""
-        vertices = self._pose(state).vertices
-        for i, own in enumerate(vertices):
-            self.looks[i] = self._look(own, self._left[i], self.looks[i])
-        found = [_NO_LINES if look is None else self._lines(look) for look in self.looks]
+    def __call__(self, state: HandState, rows: Int[NDArray[Any], "N"]) -> Contours:
+        """Look once at the hands of `rows`, as in `state` (N)."""
+        meshes, settings = self._pose(state).vertices, self._settings
+        views = {i: self._view(i, vertices) for i, vertices in zip(rows, meshes, strict=True)}
+        seen = {i: view for i, view in views.items() if view is not None}
+        spread = [settings.mesh_std_px * settings.scale(view) for view in seen.values()]
+        self.looks |= dict.fromkeys(views) | dict(
+            zip(seen, self._segmentation(list(seen.values()), spread), strict=True)
+        )
+        found = [self._lines(i) for i in views]
         most = max(len(vertex) for vertex, *_ in found)
         padded = [[np.pad(x, [(0, most - len(x)), *[(0, 0)] * (x.ndim - 1)]) for x in row] for row in found]
         vertex, place, normal, weight = (np.stack(column) for column in zip(*padded, strict=True))
         return Contours(self._pose.hand.skin(state, vertex), place, normal, weight)
 
-    def _look(
-        self, vertices: Float[NDArray[Any], "V 3"], left: bool, before: HandLook | None
-    ) -> HandLook | None:
-        """Segment the picture near one hand's mesh; what was seen `before` is kept where it can be."""
-        flip, faces = np.array([-1.0 if left else 1.0, 1.0, 1.0]), self._pose.arrays.faces
-        order = faces[:, ::-1] if left else faces
-        kept = None if before is None else before.view
-        view = look_at_hand(self._image, vertices * flip, order, self._intrinsics, left, before=kept)
-        if view is None or not view.raster.mask.any():
+    def _view(self, row: int, vertices: Float[NDArray[Any], "V 3"]) -> HandView | None:
+        """Return the picture near a hand's mesh, None of one that is out of it."""
+        frame, look, faces = self._frames[row], self.looks.get(row), self._pose.arrays.faces
+        if frame.image is None:
             return None
-        settings = self._settings
-        return self._segmentation.look(view, settings.mesh_std_px * settings.scale(view))
+        kept = None if look is None else look.view
+        view = look_at_hand(frame.image, vertices, faces, frame.camera.intrinsics, before=kept)
+        return None if view is None or not view.raster.mask.any() else view
 
-    def _lines(self, look: HandLook) -> tuple[np.ndarray, ...]:
-        """Take a contour to the picture, mirrored if the crop is: vertex, place, normal, weight."""
-        view, width = look.view, self._image.shape[1]
-        assert look.pixels is not None
-        inside = inside_image(view, self._image)
-        contour = find_contour(view, look.pixels, inside, self._parts, self._settings)
+    def _lines(self, row: int) -> tuple[np.ndarray, ...]:
+        """Take a contour to the picture: vertex, place, normal, weight."""
+        look, camera = self.looks[row], self._frames[row].camera
+        if look is None:
+            return _NO_LINES
+        view = look.view
+        contour = find_contour(view, look.pixels, inside_image(view, camera), self._parts, self._settings)
         mesh = view.pixels[contour.vertex].astype(np.float64)
         place = view.crop.invert_points(mesh + contour.normal * contour.beyond_px[:, None])
         normal = contour.normal @ view.crop.axes
-        if view.crop.mirrored:
-            place, normal = place * [-1, 1] + [width, 0], normal * [-1, 1]
         return contour.vertex.astype(np.int64), place, normal, 1 / (contour.std_px * view.pixel_px)
 
 
@@ -95,10 +92,11 @@ def parts_of(arrays: HandModelArrays) -> Int[NDArray[Any], "V"]:
     return parts
 
 
-def inside_image(view: HandView, image: RgbImage) -> np.ndarray:
+def inside_image(view: HandView, camera: Camera) -> np.ndarray:
     """Mark the pixels of a view that show the photograph and not what continues it."""
     middles = np.arange(view.crop.size_px) + 0.5
     x, y = view.crop.invert_points(np.stack([middles, middles], 1)).T  # views are upright
-    column, row = ((v > 0.5) & (v < side - 0.5) for v, side in zip((x, y), image.shape[1::-1], strict=True))
+    sides = (camera.width, camera.height)
+    column, row = ((v > 0.5) & (v < side - 0.5) for v, side in zip((x, y), sides, strict=True))
     inside: np.ndarray = row[:, None] & column
     return inside

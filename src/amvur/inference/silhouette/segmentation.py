@@ -73,10 +73,10 @@ class HandPixels:
 
 @dataclass(frozen=True)
 class HandLook:
-    """A view of a hand, and which of its pixels show it, as far as a segmentation was asked."""
+    """A view of a hand, and which of its pixels show it."""
 
     view: HandView
-    pixels: HandPixels | None = None
+    pixels: HandPixels
 
 
 class Segmentation:
@@ -89,31 +89,38 @@ class Segmentation:
         """Take the two networks."""
         self.network, self.trunk, self.level_widths = network, trunk, tuple(level_widths)
 
-    def with_maps(self, view: HandView) -> HandView:
-        """Return a view with the maps that the frozen network sees in its picture."""
-        if view.maps is not None:
-            return view
-        found = self.trunk({"pictures": view.picture[None]})
-        return replace(view, maps=tuple(values[0] for values in found.values()))
+    def with_maps(self, views: Sequence[HandView]) -> list[HandView]:
+        """Return views with the maps that the frozen network sees in their pictures."""
+        asked = [i for i, view in enumerate(views) if view.maps is None]
+        found = list(views)
+        if asked:
+            maps = self.trunk({"pictures": np.stack([views[i].picture for i in asked])})
+            for row, i in enumerate(asked):
+                found[i] = replace(views[i], maps=tuple(values[row] for values in maps.values()))
+        return found
 
-    def __call__(self, view: HandView, mesh_std_px: Float[NDArray[Any], "V"] | float) -> HandPixels:
-        """Return which pixels of a view, whose mesh covers some, show the hand.
+    def __call__(
+        self, views: Sequence[HandView], mesh_std_px: Sequence[Float[NDArray[Any], "V"] | float]
+    ) -> list[HandLook]:
+        """Return which pixels of views, whose meshes cover some, show the hand, beside the views with maps.
 
-        `mesh_std_px` says how well the vertices are known to lie (one sigma along an axis, pixels of the
-        crop).
+        `mesh_std_px` says how well the vertices of each are known to lie (one sigma along an axis, pixels of
+        the crop).
         """
-        depth, std = outline_hints(view, mesh_std_px)
-        maps = self.with_maps(view).maps
-        assert maps is not None
-        hints = {"depth_px": depth.astype(np.float32)[None], "std_px": std.astype(np.float32)[None]}
-        told = {name: values[None] for name, values in zip(MAPS, maps, strict=True)}
-        found = self.network({"pictures": view.picture[None], **hints, **told})
-        return HandPixels(found["logits"][0], depth, std)
-
-    def look(self, view: HandView, mesh_std_px: Float[NDArray[Any], "V"] | float) -> HandLook:
-        """Return a view with its maps and which of its pixels show the hand."""
-        view = self.with_maps(view)
-        return HandLook(view, self(view, mesh_std_px))
+        if not views:
+            return []
+        seen = self.with_maps(views)
+        hints = [outline_hints(view, std) for view, std in zip(seen, mesh_std_px, strict=True)]
+        depth, std = (np.stack(column) for column in zip(*hints, strict=True))
+        maps = (np.stack(level) for level in zip(*(view.maps or () for view in seen), strict=True))
+        told = {
+            "pictures": np.stack([view.picture for view in seen]),
+            "depth_px": depth.astype(np.float32),
+            "std_px": std.astype(np.float32),
+            **dict(zip(MAPS, maps, strict=True)),
+        }
+        logits = self.network(told)["logits"]
+        return [HandLook(*row) for row in zip(seen, map(HandPixels, logits, depth, std), strict=True)]
 
     def close(self) -> None:
         """Free what was loaded."""
