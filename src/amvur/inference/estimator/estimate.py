@@ -24,7 +24,7 @@ from amvur.inference.estimator.term import Term, total
 
 SILHOUETTE_ROUNDS = 3
 """Contours are looked for so often at most, each time near those of the last mesh,"""
-_MOVED_M = 0.002
+_MOVED_M = 0.0015
 """and again where they moved a hand by more than this: about what one is known to (`ContourSettings`)."""
 _PARTING = SolverSettings(max_steps=15, tolerance=0.01, initial_damping=1e-3)
 _NEAR_THE_OPTIMUM = SolverSettings(max_steps=4, tolerance=0.05, initial_damping=1e-4)

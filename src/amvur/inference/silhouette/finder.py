@@ -62,11 +62,10 @@ class ContourFinder:
 
     def _view(self, row: int, vertices: Float[NDArray[Any], "V 3"]) -> HandView | None:
         """Return the picture near a hand's mesh, None of one that is out of it."""
-        frame, look, faces = self._frames[row], self.looks.get(row), self._pose.arrays.faces
+        frame, faces = self._frames[row], self._pose.arrays.faces
         if frame.image is None:
             return None
-        kept = None if look is None else look.view
-        view = look_at_hand(frame.image, vertices, faces, frame.camera.intrinsics, before=kept)
+        view = look_at_hand(frame.image, vertices, faces, frame.camera.intrinsics)
         return None if view is None or not view.raster.mask.any() else view
 
     def _lines(self, row: int) -> tuple[np.ndarray, ...]:
