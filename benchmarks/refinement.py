@@ -28,7 +28,7 @@ from amvur.geometry.procrustes import align_similarity
 from amvur.hand.model import HandModel
 from amvur.inference.assemble import FittedHand
 from amvur.inference.camera import make_camera
-from amvur.inference.estimator.observation import lies_on, merge_passes
+from amvur.inference.frames import enter, lies_on, merge_passes
 from amvur.inference.reconstructor import Reconstructor
 from amvur.structures import HandDetection
 
@@ -99,10 +99,11 @@ def compare(
 ) -> None:
     """Fit one hand in all `WAYS`."""
     camera = make_camera(SIZE_PX, SIZE_PX, hand_sizes_px=[merge_passes(detection).size_px])
-    views = reconstructor.trained.look(image, [detection])
+    views = reconstructor.trained.look(enter(image, camera, [detection]))
     for way, picture in zip(WAYS, (None, image), strict=True):
+        frames = enter(picture, camera, [detection])
         started = time.perf_counter()
-        (hand,) = reconstructor.fit([detection], camera, SIZE_PX, views, picture)
+        (hand,) = reconstructor.fit(frames, views)
         spent = 1000 * (time.perf_counter() - started)
         vertices = torch.from_numpy(hand.posterior.mesh().vertices)
         depth = float(penetration_depth_mm(vertices, model, contacts)[0])
@@ -112,7 +113,7 @@ def compare(
 def errors_of(hand: FittedHand, intrinsics: np.ndarray, truth: list[torch.Tensor]) -> list[float]:
     """Return the first three of `NAMES`."""
     mesh = hand.posterior.mesh()
-    joints, vertices = (torch.as_tensor(x[0] * hand.flip) for x in (mesh.joints, mesh.vertices))
+    joints, vertices = (torch.as_tensor(x[0] * hand.frame.flip) for x in (mesh.joints, mesh.vertices))
     aligned = [
         1000 * float((align_similarity(x, y) - y).norm(dim=-1).mean())
         for x, y in ((joints, truth[0]), (vertices, truth[1]))

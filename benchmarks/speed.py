@@ -21,8 +21,7 @@ from amvur import Reconstructor, load_image
 from amvur.cli.options import Reconstruct
 from amvur.cli.reconstruct import run_reconstruct
 from amvur.hand.model import HandModel
-from amvur.inference.camera import make_camera
-from amvur.inference.estimator.observation import merge_passes
+from amvur.inference.frames import enter
 from amvur.inference.texture import sample_vertex_colors
 from amvur.render import rasterize
 
@@ -34,11 +33,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     n = parser.parse_args().repeats
     image = load_image(SAMPLE).pixels
-    height, width = image.shape[:2]
     reconstructor = Reconstructor()
     detections = reconstructor.detector.detect(image)
-    camera = make_camera(width, height, hand_sizes_px=[merge_passes(d).size_px for d in detections])
     hand = reconstructor(image)[0]
+    camera = hand.camera
+    frames, blind = (enter(picture, camera, detections[:1]) for picture in (image, None))
+    views = reconstructor.trained.look(frames)
     vertices, faces = torch.as_tensor(hand.vertices)[None], torch.as_tensor(hand.faces)
     # The camera of the square crop of the hand, at the 224 px that networks see.
     x0, y0 = hand.joints_2d.min(0) - 40
@@ -48,11 +48,11 @@ def main() -> None:
     model = HandModel(reconstructor.arrays)
     pose = (torch.zeros(1, 3), torch.zeros(1, 45), torch.zeros(1, 10))
     one, alone = (
-        median_ms(lambda picture=picture: reconstructor.fit(detections[:1], camera, width, None, picture), n)
-        for picture in (image, None)
+        median_ms(lambda hands=hands: reconstructor.fit(hands, views), n) for hands in (frames, blind)
     )
-    many = detections[:1] * 64
-    batch = median_ms(lambda: reconstructor.fit(many, camera, width, None, image), max(n // 5, 3))
+    batch = median_ms(lambda: reconstructor.fit(frames * 64, views * 64), max(n // 5, 3))
+    given = detections[:1] * 64
+    all_in = median_ms(lambda: reconstructor(image, detections=given), max(n // 5, 3))
     with tempfile.TemporaryDirectory() as folder:
         options = Reconstruct(paths=(SAMPLE,), output=Path(folder))
         everything = median_ms(lambda: run_reconstruct(options, reconstructor), n)
@@ -63,6 +63,7 @@ def main() -> None:
         "fit_ms": one,
         "fit_without_outline_ms": alone,
         "fit_64_per_hand_ms": round(batch / 64, 2),
+        "reconstruct_64_per_hand_ms": round(all_in / 64, 2),
         "fit_batch_speedup": round(64 * one / batch, 1),
         "reconstruct_ms": median_ms(lambda: reconstructor(image), n),
         "hand_model_ms": median_ms(lambda: model(*pose), n),

@@ -28,6 +28,7 @@ from texture_cases import (
     benchmark_data,
     crop_of_photo,
     mesh_of,
+    spread_in_picture,
     whole_picture,
 )
 from texture_pictures import sheet
@@ -35,7 +36,7 @@ from timing import machine, median_ms
 
 from amvur.data.synthetic.benchmark_set import OCCLUSION_EDGES
 from amvur.image import find_images, load_image
-from amvur.inference.estimator.posterior import STD_SAMPLES, projected_std
+from amvur.inference.estimator.posterior import STD_SAMPLES
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.regressed_texture import Texture, default_texture
 from amvur.inference.texture import sample_vertex_colors
@@ -138,8 +139,8 @@ def hands_in(paths: list[Path], every: int = 1) -> Iterable[tuple[Path, Case]]:
         image = load_image(path).pixels
         for hand in reconstruct(image)[:1]:
             camera = hand.camera.intrinsics
-            std_px = projected_std(hand.sample(STD_SAMPLES).vertices, camera)
-            yield path, Case(image, hand.vertices, hand.faces, camera, hand.side == "left", std_px)
+            std_px = spread_in_picture(hand.sample(STD_SAMPLES).vertices, camera)
+            yield path, Case.of(image, hand.vertices, hand.faces, camera, hand.side == "left", std_px)
 
 
 def photos(args: argparse.Namespace) -> dict[str, object]:
@@ -170,10 +171,10 @@ def cost(args: argparse.Namespace) -> dict[str, object]:
     regressor = Ways(args.checkpoint, None).regressor
     case = next(iter(hands_in(args.paths)))[1]
     assert case.view is not None
-    before = regressor.segmentation.look(case.view, 5.0)
+    (before,) = regressor.segmentation([case.view], [5.0])
     ways = {
-        "regressed": lambda: regressor(*mesh_of(case), case.left, case.std_px, before),
-        "regressed, mesh alone": lambda: regressor(*mesh_of(case), case.left, case.std_px),
+        "regressed": lambda: regressor(*mesh_of(case), before),
+        "regressed, mesh alone": lambda: regressor(*mesh_of(case), mesh_std_px=case.std_px),
         "sampled": lambda: sample_vertex_colors(*mesh_of(case)),
     }
     wall: dict[str, list[float]] = defaultdict(list)

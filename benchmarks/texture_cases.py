@@ -19,11 +19,12 @@ from amvur.data.synthetic.benchmark_set import BenchmarkSet
 from amvur.geometry.cameras import project
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference.estimator.posterior import projected_std
+from amvur.inference.estimator.projection import project as project_numpy
 from amvur.inference.regressed_texture import Texture, load_regressor, pixel_equations
 from amvur.inference.texture import sample_vertex_colors
 from amvur.inference.vertex_evidence import HandView, look_at_hand, skin_raster, vertex_evidence
 from amvur.models.texture import GlobalColors
+from amvur.structures import Camera
 
 STORED = (
     "images", "intrinsics", "vertices", "global_orient", "hand_pose", "betas", "transl", "vertex_colors",
@@ -52,7 +53,25 @@ class Case:
     @property
     def view(self) -> HandView | None:
         """The hand as the texture head sees it."""
-        return look_at_hand(self.image, self.vertices, self.faces, self.intrinsics, self.left)
+        return look_at_hand(self.image, self.vertices, self.faces, self.intrinsics)
+
+    @classmethod
+    def of(
+        cls,
+        image: np.ndarray,
+        vertices: np.ndarray,
+        faces: np.ndarray,
+        intrinsics: np.ndarray,
+        left: bool,
+        std_px: np.ndarray,
+        *truth: Any,
+    ) -> Case:
+        """Return the case of a hand of any side: a left one is a right one in the mirror image."""
+        if left:
+            camera = Camera(intrinsics, "given", image.shape[1], image.shape[0]).mirrored()
+            image, vertices, faces = image[:, ::-1], vertices * np.float32([-1, 1, 1]), faces[:, ::-1]
+            intrinsics = camera.intrinsics
+        return cls(image, vertices, faces, intrinsics, left, std_px, *truth)
 
 
 def benchmark_data(count: int, cache: Path | None) -> dict[str, torch.Tensor]:
@@ -91,7 +110,8 @@ class SyntheticCases:
                 moved = project(vertices, row["intrinsics"]) - project(row["vertices"], row["intrinsics"])
                 self.errors_px.append(float(torch.linalg.vector_norm(moved, dim=-1).mean()) * 256 / 224)
                 std_px = self._spread(row, model, i)
-            yield Case(
+            mask = row["mask"][0].numpy()
+            yield Case.of(
                 row["images"][0].numpy(),
                 vertices[0].numpy(),
                 model.faces.numpy(),
@@ -101,7 +121,7 @@ class SyntheticCases:
                 float(row["occlusion"]),
                 row["vertex_colors"][0].float().numpy(),
                 row["unoccluded_vertices"][0].numpy(),
-                row["mask"][0].numpy(),
+                mask[:, ::-1] if left else mask,
             )
 
     def _wrong(
@@ -123,7 +143,7 @@ class SyntheticCases:
         """Return how far such errors move each vertex, from draws of their own: what a fit would state."""
         generator = torch.Generator().manual_seed(seed)
         drawn = [self._wrong(row, model, generator) for _ in range(SPREAD_DRAWS)]
-        return projected_std(torch.cat(drawn).numpy(), row["intrinsics"][0].numpy())
+        return spread_in_picture(torch.cat(drawn).numpy(), row["intrinsics"][0].numpy())
 
 
 SPREAD_DRAWS = 16
@@ -146,10 +166,10 @@ class Ways:
         found = {"sampled": sampled, "mean color": np.tile(mean, (len(sampled), 1))}
         view = case.view
         if view is None or not view.visible.any():
-            texture = self.regressor(*mesh_of(case), case.left, case.std_px)
+            texture = self.regressor(*mesh_of(case), mesh_std_px=case.std_px)
             return {"ours": texture.colors, "head alone": texture.colors, **found}, texture
-        texture = self.regressor(*mesh_of(case), case.left, case.std_px)
-        view = self.regressor.segmentation.with_maps(view)
+        texture = self.regressor(*mesh_of(case), mesh_std_px=case.std_px)
+        (view,) = self.regressor.segmentation.with_maps([view])
         head_alone = self.regressor.regress(view).loc
         found = {"ours": texture.colors, "head alone": head_alone, **found}
         if self.baseline is not None:
@@ -157,6 +177,12 @@ class Ways:
             evidence = vertex_evidence(view, self.regressor.template, view.maps)
             found["global feature"] = self.baseline(torch.from_numpy(evidence.pooled)[None])[0].numpy()
         return found, texture
+
+
+def spread_in_picture(samples: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Return each point's standard deviation in the picture (px, rms over axes) over samples (N,P,3; m)."""
+    places = project_numpy(samples.astype(np.float64), np.asarray(intrinsics, np.float64))
+    return np.sqrt(places.var(0).mean(-1)).astype(np.float32)
 
 
 def mesh_of(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

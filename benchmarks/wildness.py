@@ -32,8 +32,8 @@ from amvur.data.synthetic.generator import SyntheticHands
 from amvur.image import find_images
 from amvur.inference.assemble import assemble
 from amvur.inference.camera import make_camera
-from amvur.inference.estimator.observation import merge_passes
 from amvur.inference.estimator.similarity import align_similarity
+from amvur.inference.frames import enter, merge_passes
 from amvur.inference.regressed_texture import Texture
 
 RADIUS_90 = 2.5003  # of a 3D isotropic normal distribution, in standard deviations of an axis
@@ -137,11 +137,12 @@ def hands_of(reconstructor: Reconstructor, image: np.ndarray, truth: Truth | Non
         return []
     height, width = image.shape[:2]
     camera = make_camera(width, height, hand_sizes_px=[merge_passes(d).size_px for d in detections])
-    views = None if reconstructor.trained is None else reconstructor.trained.look(image, detections)
+    frames = enter(image, camera, detections)
+    views = None if reconstructor.trained is None else reconstructor.trained.look(frames)
     rows = []
-    for fitted in reconstructor.fit(detections, camera, width, views, image):
-        calibration = reconstructor.calibrations.of(fitted.by_network, fitted.box_only)
-        hand = assemble(fitted, image, camera, calibration, _no_texture)
+    for fitted in reconstructor.fit(frames, views):
+        calibration = reconstructor.calibrations.of(fitted.by_network, fitted.frame.box_only)
+        hand = assemble(fitted, calibration, _no_texture)
         widened = 1.0 if calibration.doubt is None else calibration.doubt.factor(fitted.features)
         row = {
             "features": fitted.features.tolist(),

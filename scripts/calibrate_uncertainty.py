@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rendered_hands import observe, project
+from rendered_hands import framed, observe, project
 from scipy.optimize import brentq
 from scipy.stats import spearmanr
 from torch import Tensor
@@ -38,9 +38,8 @@ from amvur.data.synthetic.generator import SyntheticHands
 from amvur.geometry.procrustes import align_similarity
 from amvur.inference.assemble import UNSURE_STD_M
 from amvur.inference.calibration import FEATURES, Calibration
-from amvur.inference.camera import make_camera
-from amvur.inference.estimator.observation import lies_on, merge_passes
 from amvur.inference.estimator.posterior import STD_SAMPLES, aligned_std
+from amvur.inference.frames import HandFrame, lies_on
 from amvur.inference.network_view import FusionSettings, NetworkView
 from amvur.inference.reconstructor import Reconstructor
 from amvur.structures import HandDetection, RgbImage, Side
@@ -102,10 +101,9 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A picture, a detection in it, and where the hand's joints (21,3; m) truly are."""
+    """A hand that was found, and where its joints (21,3; m) truly are."""
 
-    image: RgbImage
-    detection: HandDetection
+    frame: HandFrame
     joints: Tensor
     view: NetworkView | None = None
     labelled: bool = False
@@ -145,8 +143,9 @@ def rendered_cases(reconstructor: Reconstructor, seeds: range, boxes: bool = Fal
             places = project(joints.numpy(), o.rendered.intrinsics)
             found = boxes_of(reconstructor, image, "right", places, generator)
         for detection in found:
-            view = None if trained is None else trained.look(image, [detection])[0]
-            cases.append(Case(image, detection, joints, view))
+            frame = framed(image, detection)
+            view = None if trained is None else trained.look([frame])[0]
+            cases.append(Case(frame, joints, view))
     return cases
 
 
@@ -162,8 +161,9 @@ def synthetic_cases(
             image, truth = pictures.images[i].numpy(), pictures.joints[i].double()
             side = "left" if pictures.is_left[i] else "right"
             for detection in find(reconstructor, image, side, pictures.joints_2d[i].numpy(), generator):
-                (view,) = reconstructor.trained.look(image, [detection])
-                cases.append(Case(image, detection, truth, view))
+                frame = framed(image, detection)
+                (view,) = reconstructor.trained.look([frame])
+                cases.append(Case(frame, truth, view))
     return cases
 
 
@@ -204,18 +204,15 @@ def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Te
     """
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     for case in cases:
-        sizes = [merge_passes(case.detection).size_px]
-        height, width = case.image.shape[:2]
-        camera = make_camera(width, height, hand_sizes_px=sizes)
         # simple renders show outlines more clearly than photographs do: alone, they are not to show them
-        picture = None if reconstructor.trained is None else case.image
-        (hand,) = reconstructor.fit([case.detection], camera, width, [case.view], picture)
+        frame = replace(case.frame, image=None) if reconstructor.trained is None else case.frame
+        (hand,) = reconstructor.fit([frame], [case.view])
         mesh = hand.posterior.mesh()
         stds = []
         for inflation in np.exp(LOG_INFLATIONS):
             drawn = hand.inflated(inflation).draw(STD_SAMPLES)
             stds.append(torch.as_tensor(aligned_std(drawn.joints, mesh.joints[0])).double())
-        joints = torch.as_tensor(mesh.joints[0] * hand.flip)
+        joints = torch.as_tensor(mesh.joints[0] * frame.flip)
         error = (align_similarity(joints, case.joints) - case.joints).norm(dim=-1)
         rows.append((error, torch.as_tensor(hand.features), torch.stack(stds, -1)))
     errors, features, tables = (torch.stack(column) for column in zip(*rows, strict=True))

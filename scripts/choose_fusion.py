@@ -22,11 +22,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from calibrate_uncertainty import Case, detections_of, fusion_with, synthetic_cases
+from rendered_hands import framed
 
 from amvur import load_image
 from amvur.geometry.procrustes import align_similarity
-from amvur.inference.camera import make_camera
-from amvur.inference.estimator.observation import merge_passes
 from amvur.inference.network_view import FusionSettings
 from amvur.inference.reconstructor import Reconstructor
 
@@ -65,9 +64,10 @@ def photographed_cases(reconstructor: Reconstructor, folder: Path) -> list[Case]
     for sample in json.loads((folder / "labels.json").read_text())["samples"]:
         image = load_image(folder / sample["image"]).pixels
         (detection, *_) = sorted(reconstructor.detector.detect(image), key=lambda d: -d.score)
-        (view,) = reconstructor.trained.look(image, [detection])
+        frame = framed(image, detection)
+        (view,) = reconstructor.trained.look([frame])
         joints = torch.tensor(sample["joints_3d"], dtype=torch.float64)
-        cases.append(Case(image, detection, joints, view, labelled=True))
+        cases.append(Case(frame, joints, view, labelled=True))
     return cases
 
 
@@ -80,13 +80,9 @@ def errors_mm(
         reconstructor.trained = replace(reconstructor.trained, fusion=fusion)
     errors = np.zeros(len(cases))
     for i, case in enumerate(cases):
-        sizes = [merge_passes(case.detection).size_px]
-        height, width = case.image.shape[:2]
-        camera = make_camera(width, height, hand_sizes_px=sizes)
-        view = None if fusion is None else case.view
-        (hand,) = reconstructor.fit([case.detection], camera, width, [view], case.image)
+        (hand,) = reconstructor.fit([case.frame], [None if fusion is None else case.view])
         mesh = hand.posterior.mesh()
-        joints = torch.as_tensor(mesh.joints[0] * hand.flip)
+        joints = torch.as_tensor(mesh.joints[0] * case.frame.flip)
         errors[i] = (align_similarity(joints, case.joints) - case.joints).norm(dim=-1).mean()
     chosen = [errors[1::2], errors[::2]] if cases[0].labelled else [errors]
     return [round(1000 * float(part.mean()), 3) for part in chosen]

@@ -20,7 +20,8 @@ from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.model import HandMesh, HandModel
 from amvur.hand.open_hand import load_open_hand
 from amvur.hand.prior import HandPrior, make_prior
-from amvur.inference.estimator.observation import lies_on
+from amvur.inference.camera import make_camera
+from amvur.inference.frames import HandFrame, enter, lies_on, merge_passes
 from amvur.render import Lighting, render_hand
 from amvur.structures import HandDetection
 
@@ -44,6 +45,13 @@ class Observation:
 
     rendered: RenderedHand
     detection: HandDetection
+
+
+def framed(image: np.ndarray, detection: HandDetection) -> HandFrame:
+    """Return the only hand of a picture, its camera assumed."""
+    height, width = image.shape[:2]
+    camera = make_camera(width, height, hand_sizes_px=[merge_passes(detection).size_px])
+    return enter(image, camera, [detection])[0]
 
 
 def observe(seeds: Sequence[int], workers: int = 2, pictures: bool = False) -> list[Observation]:

@@ -145,7 +145,7 @@ def make_hand(
         side=side,
         score=float(rng.uniform(0.6, 1)),
         box_xyxy_px=np.concatenate([pixels.min(0) - 20, pixels.max(0) + 20]),
-        camera=Camera(intrinsics, "assumed"),
+        camera=Camera(intrinsics, "assumed", width, height),
         vertices=posed.astype(np.float32),
         faces=faces.astype(np.int64),
         joints=posed_joints.astype(np.float32),

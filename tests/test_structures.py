@@ -26,8 +26,8 @@ def test_equal_contents_are_equal_and_others_are_not(hand):
 
 
 def test_arrays_of_other_types_differ_and_nan_equals_itself():
-    camera = Camera(np.eye(3), "given")
-    assert camera != Camera(np.eye(3, dtype=np.float32), "given")
+    camera = Camera(np.eye(3), "given", 4, 3)
+    assert camera != Camera(np.eye(3, dtype=np.float32), "given", 4, 3)
     unseen = HandDetection("left", 1.0, np.zeros(4), np.full((1, 21, 2), np.nan), np.zeros(21))
     assert unseen == copy.deepcopy(unseen)
 

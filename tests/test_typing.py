@@ -26,8 +26,8 @@ def test_a_wrong_dtype_raises():
 
 
 def test_a_dataclass_checks_its_fields():
-    Camera(np.eye(3), "given")
+    Camera(np.eye(3), "given", 4, 3)
     with pytest.raises(TypeCheckError):
-        Camera(np.eye(4), "given")
+        Camera(np.eye(4), "given", 4, 3)
     with pytest.raises(TypeCheckError):
-        Camera(np.eye(3), "guessed")
+        Camera(np.eye(3), "guessed", 4, 3)

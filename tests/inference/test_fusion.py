@@ -10,14 +10,19 @@ from told import ToldNetwork
 from truth import INTRINSICS, exact_observations, project_numpy, true_hands
 
 from amvur.geometry import cameras
-from amvur.inference.estimator.observation import merge_passes
 from amvur.inference.estimator.posterior import aligned_std
+from amvur.inference.frames import enter, merge_passes
 from amvur.inference.fusion import fuse, view_rotation
 from amvur.inference.network_view import FusionSettings, look
 from amvur.inference.reconstructor import Reconstructor
 from amvur.structures import Camera, HandDetection
 
 FLIP = np.array([-1.0, 1.0, 1.0])
+CAMERA = Camera(INTRINSICS, "given", WIDTH, len(IMAGE))
+
+
+def frames_of(*detections):
+    return enter(IMAGE, CAMERA, detections)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def hand():
 @pytest.fixture(scope="module")
 def view(hand):
     network = ToldNetwork().tell(*hand)
-    return look(network, IMAGE, [hand[1]], FusionSettings())[0]
+    return look(network, frames_of(hand[1]), FusionSettings())[0]
 
 
 def test_a_view_looks_along_the_ray_to_its_middle(rng):
@@ -42,7 +47,7 @@ def test_a_view_looks_along_the_ray_to_its_middle(rng):
 
 def test_the_networks_word_is_turned_to_the_cameras_axes_and_weighed_there(hand, view):
     seen, settings = exact_observations(true_hands(2)), FusionSettings(2.0, 3.0)
-    told = fuse(seen, [hand[1]] * 2, [view, None], settings)[1]
+    told = fuse(seen, frames_of(hand[1]) * 2, [view, None], settings)[1]
     turn = view_rotation(INTRINSICS, view.center_px)
     np.testing.assert_allclose(told.relative_joints[0], view.relative_joints_m @ turn)
     off = np.array([1.0, -2.0, 3.0]) * 1e-3  # along the view's axes
@@ -56,7 +61,7 @@ def test_2d_joints_can_be_left_to_the_detector(hand, view):
     """Beside a detector only the 3D word counts then; of a bare box the network tells all, the box nothing."""
     bare, seen = replace(hand[1], confidence=np.zeros(21)), exact_observations(true_hands(2))
     (own, told), (_, left) = (
-        fuse(seen, [hand[1], bare], [view, view], FusionSettings(joints_2d_beside_detector=both))
+        fuse(seen, frames_of(hand[1], bare), [view, view], FusionSettings(joints_2d_beside_detector=both))
         for both in (True, False)
     )
     np.testing.assert_array_equal(left.relative_weight, told.relative_weight)
@@ -77,13 +82,13 @@ def test_beside_a_network_passes_that_differ_are_believed_less(hand, view):
     differing = replace(steady, joints_2d_px=joints + step)
     assert merge_passes(differing).relative_spread == pytest.approx(0.04)
     detections, views = [differing, steady, detection, differing], [view, view, view, None]
-    added, _ = fuse(seen, detections, views, FusionSettings())
+    added, _ = fuse(seen, frames_of(*detections), views, FusionSettings())
     for name in ("joints_2d_weight", "depth_weight", "landmarks_3d_weight"):
         before, after = getattr(seen, name), getattr(added, name)
         assert (before > 0).any()
         np.testing.assert_allclose(after[0], before[0] / 4)
         np.testing.assert_array_equal(after[1:], before[1:])
-    patient, _ = fuse(seen, detections, views, FusionSettings(steady_looks=0.02))
+    patient, _ = fuse(seen, frames_of(*detections), views, FusionSettings(steady_looks=0.02))
     np.testing.assert_allclose(patient.joints_2d_weight[0], seen.joints_2d_weight[0] / 2)
 
 
@@ -93,6 +98,12 @@ def rough(joints, seed, scale=0.06):
     size = np.ptp(exact.joints_2d_px[0], axis=0).max()
     off = scale * size * np.random.default_rng(seed).normal(size=(1, 21, 2))
     return replace(exact, joints_2d_px=exact.joints_2d_px + off, depth_px=None, landmarks_3d_m=None)
+
+
+def without_picture(engine, detection):
+    """The hand fitted without its outline."""
+    views = engine.trained and engine.trained.look(frames_of(detection))
+    return engine.fit(enter(None, CAMERA, [detection]), views)
 
 
 def aligned_error(ours, true):
@@ -111,8 +122,7 @@ def test_fused_hands_beat_those_of_the_detector_alone_and_of_the_network_alone()
         network = ToldNetwork(0.006, 5.0, seed).tell(joints, detection)
         fusing.trained = network.trained(network_scale_3d=1.0)
         for name, engine in (("detector", alone), ("fused", fusing)):
-            views = engine.trained and engine.trained.look(IMAGE, [detection])
-            (fitted,) = engine.fit([detection], Camera(INTRINSICS, "given"), WIDTH, views)
+            (fitted,) = without_picture(engine, detection)
             errors[name].append(aligned_error(fitted.posterior.mesh().joints[0], joints))
         errors["network"].append(aligned_error(network.answers[0][0], joints))
     mean = {name: np.mean(values) for name, values in errors.items()}
@@ -163,8 +173,7 @@ def test_a_network_makes_a_hand_more_sure(hand):
     stds = []
     for checkpoint in ("none", network.trained()):
         reconstruct = Reconstructor(detector="none", device="cpu", checkpoint=checkpoint)
-        views = reconstruct.trained and reconstruct.trained.look(IMAGE, [detection])
-        (fitted,) = reconstruct.fit([detection], Camera(INTRINSICS, "given"), WIDTH, views)
+        (fitted,) = without_picture(reconstruct, detection)
         drawn = fitted.inflated(1.0).draw(48, seed=0).joints
         stds.append(np.median(aligned_std(drawn, drawn.mean(0))))
     assert stds[1] < 0.8 * stds[0]

@@ -12,24 +12,26 @@ from amvur.hand.kinematics import N_PARAMETERS, HandState
 from amvur.inference.calibration import FEATURES, calibration_from, hand_features, mismatch_feature
 from amvur.inference.estimator.estimate import Estimate
 from amvur.inference.estimator.observation import observe
+from amvur.inference.frames import enter
 from amvur.inference.fusion import fuse
 from amvur.inference.network_view import NetworkView
 from amvur.inference.silhouette.segmentation import HandPixels
+from amvur.structures import Camera
 
 JOINTS = true_mesh()[1]
 
 
 def features(joints, view):
     """Features of a hand fitted with these joints (m), of whom the detector knows the true ones."""
-    detection = detect(JOINTS)
-    seen, told = observe([detection], INTRINSICS, WIDTH, load_convention("amvur")), None
+    frames = enter(None, Camera(INTRINSICS, "given", WIDTH, 480), [detect(JOINTS)])
+    seen, told = observe(frames, load_convention("amvur")), None
     if view is not None:
-        seen, told = fuse(seen, [detection], [view], ToldNetwork().trained().fusion)
+        seen, told = fuse(seen, frames, [view], ToldNetwork().trained().fusion)
     state = HandState(np.tile(np.eye(3), (1, 16, 1, 1)), np.zeros((1, 10)), JOINTS[:1])
     curvature = np.zeros((1, N_PARAMETERS, N_PARAMETERS))
     one = np.ones(1)
     estimate = Estimate(state, curvature, curvature, one, joints[None], JOINTS[:1, 2], one)
-    found = hand_features([detection], seen, told, estimate)
+    found = hand_features(frames, seen, told, estimate)
     return dict(zip(FEATURES[:-1], found[0], strict=True))
 
 

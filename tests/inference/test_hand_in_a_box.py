@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from test_reconstructor import IMAGE, detect, true_mesh
+from test_reconstructor import IMAGE, WIDTH, detect, true_mesh
 from truth import INTRINSICS
 
+from amvur.inference.frames import enter
 from amvur.inference.network_view import FusionSettings, JointEstimates, look
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.trained import TrainedNetwork
-from amvur.structures import HandDetection
+from amvur.structures import Camera, HandDetection
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,8 @@ def bare(box, side="right"):
 
 
 def seen_by(network, hand):
-    (view,) = look(network, IMAGE, [hand], FusionSettings())
+    frames = enter(IMAGE, Camera(INTRINSICS, "given", WIDTH, len(IMAGE)), [hand])
+    (view,) = look(network, frames, FusionSettings())
     return view
 
 

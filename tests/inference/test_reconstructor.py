@@ -19,6 +19,7 @@ from amvur.hand.poses import named_pose
 from amvur.hand.prior import make_prior
 from amvur.inference.assemble import VALID_STD_M
 from amvur.inference.reconstructor import Reconstructor
+from amvur.inference.vertex_evidence import look_at_hand
 from amvur.onnx_network import choose_device
 from amvur.structures import HandDetection
 
@@ -354,8 +355,8 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
     assert choose_device("auto") == "cuda"
 
 
-def test_texture_is_told_how_well_the_mesh_is_known_to_lie(reconstructor, truth, monkeypatch):
-    """In pixels of the picture: as far as drawn hands scatter in it, for left hands too."""
+def test_texture_is_told_what_the_fit_saw(reconstructor, truth, monkeypatch):
+    """The same crop again, of the mirror image for a left hand."""
     told = []
 
     class Texturing:
@@ -363,15 +364,15 @@ def test_texture_is_told_how_well_the_mesh_is_known_to_lie(reconstructor, truth,
             self.real = real
 
         def __call__(self, *arguments):
-            told.append(arguments[5])
+            told.append(arguments)
             return self.real(*arguments)
 
     monkeypatch.setattr(reconstructor, "_texturing", Texturing(reconstructor._texturing))
     detection = detect(truth[1])
     for found in (detection, mirror(detection)):
-        (hand,) = reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[found])
-        drawn = hand.sample(48).vertices.astype(np.float64) @ INTRINSICS.T
-        places = drawn[..., :2] / drawn[..., 2:]
-        std_px = np.sqrt(np.square(places - places.mean(0)).mean((0, 2)))
-        np.testing.assert_allclose(told[-1], std_px, rtol=1e-3)
-        assert 0.1 < std_px.mean() < 30
+        reconstructor(IMAGE, intrinsics=INTRINSICS, detections=[found])
+        image, vertices, faces, intrinsics, look = told[-1]
+        again = look_at_hand(image, vertices, faces, intrinsics)
+        assert abs(again.crop.center_x_px - look.view.crop.center_x_px) < 0.05 * look.view.crop.side_px
+        assert abs(again.crop.side_px / look.view.crop.side_px - 1) < 0.1
+    np.testing.assert_array_equal(told[0][0], told[1][0][:, ::-1])

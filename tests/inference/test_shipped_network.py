@@ -8,11 +8,17 @@ from amvur import Reconstructor
 from amvur.checkpoint_folder import default_checkpoint
 from amvur.data.synthetic.generator import SyntheticHands
 from amvur.detect.given import given_joints
+from amvur.inference.camera import make_camera
+from amvur.inference.frames import enter
 from amvur.inference.trained import load_trained
 from amvur.pretrained import load_network
 from amvur.training.targets import as_right_hands
 
 SEED = 900_001
+
+
+def frames_of(image, *detections):
+    return enter(image, make_camera(image.shape[1], image.shape[0]), detections)
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +37,9 @@ def test_it_is_asked_for_a_box_and_beside_a_detector(shipped):
         picture, boxes=np.array([[8.0, 8, 56, 56]]), side="left"
     )[0]
     joints = np.random.default_rng(0).uniform(8, 56, (21, 2))
-    views = shipped.look(picture, [given_joints(joints, "left"), box])
+    views = shipped.look(frames_of(picture, given_joints(joints, "left"), box))
     assert all(view is not None for view in views)
-    views = shipped.only_for_boxes().look(picture, [given_joints(joints, "left"), box])
+    views = shipped.only_for_boxes().look(frames_of(picture, given_joints(joints, "left"), box))
     assert views[0] is None
     assert views[1] is not None
 
@@ -46,7 +52,7 @@ def test_joints_of_which_the_palm_is_not_seen(shipped, pictures, unseen):
     trust[unseen] = 0
     joints[unseen] = np.nan
     hand = given_joints(joints, "left" if pictures.is_left[0] else "right", trust)
-    (view,) = shipped.look(pictures.images[0].numpy(), [hand])
+    (view,) = shipped.look(frames_of(pictures.images[0].numpy(), hand))
     assert np.isfinite(view.relative_joints_m).all()
     assert np.isfinite(view.joints_2d_px).all()
 
@@ -55,7 +61,7 @@ def test_joints_in_a_point_at_the_palm(shipped, pictures):
     """A palm seen end on says nothing of the roll either."""
     joints = pictures.joints_2d[0].numpy().astype(float)
     joints[[0, 5, 9, 13]] = joints[0]
-    (view,) = shipped.look(pictures.images[0].numpy(), [given_joints(joints, "right")])
+    (view,) = shipped.look(frames_of(pictures.images[0].numpy(), given_joints(joints, "right")))
     assert np.isfinite(view.joints_2d_px).all()
 
 

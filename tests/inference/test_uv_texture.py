@@ -65,7 +65,7 @@ def test_texels_come_from_the_photograph_where_it_shows_skin_and_else_from_verti
     seen = np.ones(len(vertices), dtype=bool)
     atlas = load_texture_coordinates("open")
     texture = Texture(blue, seen)
-    baked = bake(image, vertices, faces, CAMERA, False, texture, atlas, 256)
+    baked = bake(image, vertices, faces, CAMERA, texture, atlas, 256)
     assert baked.pixels.shape == (256, 256, 3)
     photo = baked.pixels[..., 2] < 5
     assert 0.1 < photo.mean() < 0.9
@@ -81,7 +81,7 @@ def test_texels_come_from_the_photograph_where_it_shows_skin_and_else_from_verti
     half = skin.copy()
     half[:, :112] = 0  # an object before one side of the hand
     unseen, object_before, before_one_side, free = (
-        bake(image, vertices, faces, CAMERA, False, t, atlas, 64).pixels
+        bake(image, vertices, faces, CAMERA, t, atlas, 64).pixels
         for t in (
             replace(texture, visible=~seen),
             *(replace(texture, shows=shows) for shows in (0 * skin, half, skin)),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from truth import INTRINSICS, project_numpy
 
+from amvur.inference.frames import enter
 from amvur.inference.fusion import view_rotation
 from amvur.inference.network_view import FusionSettings, JointEstimates, crop_of
 from amvur.inference.trained import TrainedNetwork
+from amvur.structures import Camera
 
 
 class ToldNetwork:
@@ -21,7 +23,8 @@ class ToldNetwork:
 
     def tell(self, joints, detection, scale=1.3, noise=1.0):
         """Tell the joints (m, camera `INTRINSICS`) of a right hand and the detection its crop is made from."""
-        crop = crop_of(detection, scale, self.image_px)
+        (frame,) = enter(None, Camera(INTRINSICS, "given", 640, 480), [detection])
+        crop = crop_of(frame, scale, self.image_px)
         turn = view_rotation(INTRINSICS, np.array([crop.center_x_px, crop.center_y_px]))
         relative = (joints - joints[0]) @ turn.T + noise * self.std_m * self.rng.normal(size=(21, 3))
         relative[0] = 0

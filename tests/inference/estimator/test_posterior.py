@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from truth import exact_observations, noisy, project_numpy, true_hands
+from truth import exact_observations, noisy, true_hands
 
 from amvur.hand.kinematics import axis_angles
 from amvur.hand.posing import HandPoser
@@ -13,7 +13,6 @@ from amvur.inference.estimator.landmark_term import LandmarkTerm
 from amvur.inference.estimator.posterior import (
     LaplacePosterior,
     aligned_std,
-    projected_std,
     square_root_covariance,
 )
 from amvur.inference.estimator.prior_term import AnatomicalPrior
@@ -130,19 +129,3 @@ def test_spread_after_alignment_is_the_spread_of_the_part_that_moves(rng):
     std = aligned_std(hands, mean)
     np.testing.assert_allclose(std[0], 0.02, rtol=0.1)
     assert std[1:].max() < 0.001
-
-
-def test_spread_in_the_picture_is_that_of_the_projected_hands(posterior_of):
-    camera = np.array([[500.0, 0, 320], [0, 480.0, 240], [0, 0, 1]])
-    drawn = posterior_of().draw(40, seed=0).vertices
-    places = project_numpy(drawn.astype(np.float64), camera)
-    wanted = np.sqrt(np.square(places - places.mean(0)).mean((0, 2)))
-    found = projected_std(drawn, camera)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, wanted, rtol=1e-4)
-    assert wanted.max() > 0.1
-    # a point that may lie behind the camera may lie anywhere
-    drawn[3, 7, 2] = -0.1
-    found = projected_std(drawn, camera)
-    assert np.isinf(found[7])
-    assert np.isfinite(np.delete(found, 7)).all()

@@ -48,7 +48,7 @@ def look(shift_m=(0.0, 0.0)):
     model, vertices = hand()
     points = vertices[0].numpy() + np.array([*shift_m, 0.0])
     view = look_at_hand(photograph(), points, model.faces.numpy(), CAMERA)
-    return shipped_segmentation().look(view, SETTINGS.mesh_std_px * SETTINGS.scale(view))
+    return shipped_segmentation()([view], [SETTINGS.mesh_std_px * SETTINGS.scale(view)])[0]
 
 
 def contour_of(seen, settings=SETTINGS, inside=None):

@@ -103,7 +103,7 @@ def test_the_shipped_weights_find_the_hand_beside_a_mesh():
     """The mesh lies 6 px beside the hand: what is lawn under it is told from skin, and skin beside it too."""
     image = photograph()
     view = view_of(image, 6.0)
-    shows, covers = shipped_segmentation()(view, 6.0).logits
+    shows, covers = shipped_segmentation()([view], [6.0])[0].pixels.logits
     assert shows.shape == (224, 224)
     truth = cropped(covered(hand()[0]), view)
     depth, _ = outline_hints(view, 6.0)
@@ -123,7 +123,7 @@ def test_behind_an_object_the_hand_goes_on_but_does_not_show():
     x, y = (place[:, :2] / place[:, 2:]).mean(0).astype(int)
     image[y - 20 : y + 20, x - 20 : x + 20] = (40, 60, 160)
     view = view_of(image)
-    pixels = shipped_segmentation()(view, 3.0)
+    pixels = shipped_segmentation()([view], [3.0])[0].pixels
     block = np.zeros(image.shape[:2], bool)
     block[y - 17 : y + 17, x - 17 : x + 17] = True
     hidden = cropped(block, view) & cropped(covered(hand()[0]), view)
@@ -134,13 +134,20 @@ def test_behind_an_object_the_hand_goes_on_but_does_not_show():
 
 def test_what_was_seen_of_a_view_is_kept_and_a_number_stands_for_all_vertices(monkeypatch):
     segmentation, view = shipped_segmentation(), view_of(photograph())
-    own = segmentation(view, 3.0).logits
-    look = segmentation.look(view, 3.0)
-    np.testing.assert_allclose(look.pixels.logits, own, atol=1e-3)
+    look, other = segmentation([view, view_of(photograph(), 6.0)], [3.0, 6.0])
+    assert (look.pixels.logits != other.pixels.logits).any()
     monkeypatch.setattr(segmentation, "trunk", None)
-    assert segmentation.with_maps(look.view) is look.view
-    again = segmentation(look.view, np.full(len(hand()[0]), 3.0)).logits
-    np.testing.assert_allclose(again, own, atol=1e-3)
+    assert segmentation.with_maps([look.view]) == [look.view]
+    (again,) = segmentation([look.view], [np.full(len(hand()[0]), 3.0)])
+    np.testing.assert_allclose(again.pixels.logits, look.pixels.logits, atol=1e-3)
+    assert segmentation([], []) == []
+
+
+def test_views_of_a_batch_are_seen_as_they_are_alone():
+    segmentation, views = shipped_segmentation(), [view_of(photograph(), x) for x in (0.0, 6.0, -4.0)]
+    together = segmentation(views, [3.0, 6.0, 3.0])
+    for look, view, std in zip(together, views, (3.0, 6.0, 3.0), strict=True):
+        np.testing.assert_array_equal(look.pixels.logits, segmentation([view], [std])[0].pixels.logits)
 
 
 def test_the_shipped_networks_say_what_their_weights_say_in_torch():
@@ -153,9 +160,9 @@ def test_the_shipped_networks_say_what_their_weights_say_in_torch():
     with torch.no_grad():
         maps = trunk.pyramid(images)
         wanted = network(images, *hints, maps)[0]
-    np.testing.assert_allclose(segmentation(view, 2.0).logits, wanted, atol=5e-3)  # of up to 15
+    np.testing.assert_allclose(segmentation([view], [2.0])[0].pixels.logits, wanted, atol=5e-3)  # of up to 15
     assert segmentation.level_widths == trunk.level_widths
-    for found, right in zip(segmentation.with_maps(view).maps, maps, strict=True):
+    for found, right in zip(segmentation.with_maps([view])[0].maps, maps, strict=True):
         np.testing.assert_allclose(found, right[0], atol=1e-3)
 
 

@@ -48,7 +48,7 @@ class ContourFinder:
     def __call__(self, state: HandState, rows: Int[NDArray[Any], "N"]) -> Contours:
         """Look once at the hands of `rows`, as in `state` (N)."""
         meshes, settings = self._pose(state).vertices, self._settings
-        views = {i: self._view(i, vertices) for i, vertices in zip(rows, meshes, strict=True)}
+        views = {i: self._view(i, vertices) for i, vertices in zip(rows.tolist(), meshes, strict=True)}
         seen = {i: view for i, view in views.items() if view is not None}
         spread = [settings.mesh_std_px * settings.scale(view) for view in seen.values()]
         self.looks |= dict.fromkeys(views) | dict(
