@@ -6,12 +6,12 @@ import hashlib
 import os
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amvur.cores import on_all_cores
 from amvur.errors import AmvurError, InputError
 from amvur.reading import read_bytes
 
@@ -70,7 +70,7 @@ class OnnxNetwork:
             return found
 
         try:
-            rows = _each(run, count)
+            rows = on_all_cores(run, range(count))
         except Exception as error:  # onnxruntime's own classes derive from Exception alone
             raise self._error(f"The network {self.name} could not be run: {error}. {self._remedy}") from error
         columns = (np.concatenate(column) for column in zip(*rows, strict=True))
@@ -125,15 +125,6 @@ def load_onnxruntime() -> Any:
 
     onnxruntime.disable_telemetry_events()  # where somebody else had imported it
     return onnxruntime
-
-
-def _each(run: Any, count: int) -> list[list[Any]]:
-    """Run items side by side, one a core; the threads end with the call."""
-    cores = min(count, os.cpu_count() or 1)
-    if cores <= 1:
-        return [run(index) for index in range(count)]
-    with ThreadPoolExecutor(cores) as pool:
-        return list(pool.map(run, range(count)))
 
 
 def choose_device(choice: str) -> str:

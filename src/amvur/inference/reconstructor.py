@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from jaxtyping import Float
 
+from amvur.cores import on_all_cores
 from amvur.detect.base import Detector, chosen_side, make_detector
 from amvur.detect.convention import load_convention
 from amvur.detect.given import check_box, check_size
@@ -35,6 +37,9 @@ from amvur.inference.trained import TrainedNetwork, load_trained
 from amvur.onnx_network import choose_device
 from amvur.reading import brief
 from amvur.structures import HandDetection, HandReconstruction, RgbImage
+
+_HANDS_AT_ONCE = 16
+"""Hands of a batch: what is seen of one takes 10 MB."""
 
 
 class Reconstructor:
@@ -184,11 +189,18 @@ class Reconstructor:
             width, height, intrinsics, fov_deg, [merge_passes(d).size_px for d in detections]
         )
         frames = enter(image, camera, detections)
-        hands = [
-            assemble(hand, self.calibrations.of(hand.by_network, hand.frame.box_only), self._texturing)
-            for hand in self.fit(frames, None if self.trained is None else self.trained.look(frames))
-        ]
+        size = min(_HANDS_AT_ONCE, -(-len(frames) // (os.cpu_count() or 1)))
+        parts = [frames[start : start + size] for start in range(0, len(frames), size)]
+        hands = [hand for part in on_all_cores(self._of_frames, parts) for hand in part]
         return sorted(hands, key=lambda hand: -hand.score)
+
+    def _of_frames(self, frames: Sequence[HandFrame]) -> list[HandReconstruction]:
+        """Reconstruct hands in one batch."""
+        views = None if self.trained is None else self.trained.look(frames)
+        return [
+            assemble(hand, self.calibrations.of(hand.by_network, hand.frame.box_only), self._texturing)
+            for hand in self.fit(frames, views)
+        ]
 
     def fit(
         self, frames: Sequence[HandFrame], views: Sequence[NetworkView | None] | None = None
