@@ -29,12 +29,14 @@ named, and a table is there only where such a file is. See [evaluation](evaluati
 Errors are means over the set in mm after Procrustes alignment (HO3D, FreiHAND: the official one, which may
 mirror); AUC is up to 50 mm; F5 and F15 are F-scores at 5 and 15 mm.
 """
-SYNTH_HEAD = """`shipped` is the network that ships by itself, `shipped_reconstruct` all of `amvur reconstruct` (detector,
-network and fit), the hand's box given.
+SYNTH_HEAD = """`shipped` is the network that ships by itself, `shipped_reconstruct` all of
+`amvur reconstruct` (detector, network and fit), the hand's box given.
 """
 EXPERIMENTS = {
-    "six_settings_": "### An experiment\n\n[Six settings at equal steps](experiments/six_settings.md), supervised "
-    "and from 2D joints alone.\n",
+    "six_settings_": """### An experiment
+
+[Six settings at equal steps](experiments/six_settings.md), supervised and from 2D joints alone.
+"""
 }
 """Rows of `synth-v1` that are no shipped network, by how their names begin, with what stands above them."""
 NOTHING = "Nothing measured yet."
