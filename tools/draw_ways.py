@@ -3,8 +3,8 @@
     python tools/draw_ways.py [photograph] [training_batch] [evaluation]
 
 writes docs/images/way_of_a*.svg (all three by default; all but the photograph's need `pip install
-'amvur[train]'`). A line is a module, in the order in which a function of it is first called; its dot stands in
-the column of its layer (the import contract in pyproject.toml). Compiled inner loops (`_…_numba`) are left
+'amvur[train]'`). A line is a module, in the order in which a function of it is first called; its dot stands
+in the column of its layer (the import contract in pyproject.toml). Compiled inner loops (`_…_numba`) are left
 out, and what modules do when they are imported does not count.
 """
 
