@@ -143,7 +143,7 @@ WAYS: dict[str, tuple[str, Callable[[], list[str]]]] = {
 }
 
 
-ROW, TOP, LEFT, LANE, WIDTH = 21, 132, 22, 28, 1100
+ROW, TOP, LEFT, LANE, WIDTH = 21, 132, 18, 25, 940
 COLORS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#e15759", "#2a9d9d", "#9c755f", "#7f7f7f")
 
 
@@ -223,7 +223,7 @@ def _lines(modules: list[str], xs: list[float], colors: list[str], text: int) ->
             f'<text x="{text}" y="{y + 4:g}" font-size="11" fill="#999" text-anchor="end">{row + 1}</text>'
             f'<text class="module" x="{text + 10}" y="{y + 4:g}" font-size="12.5" fill="#111" '
             f'font-family="ui-monospace, Menlo, Consolas, monospace">{module}</text>'
-            f'<text x="{text + 270}" y="{y + 4:g}" font-size="12" fill="#666">{said}</text>'
+            f'<text x="{text + 262}" y="{y + 4:g}" font-size="12" fill="#666">{said}</text>'
         )
 
 
@@ -231,7 +231,7 @@ def _y(row: int) -> float:
     return TOP + ROW * (row + 0.5)
 
 
-def summary(module: str, longest: int = 80) -> str:
+def summary(module: str, longest: int = 62) -> str:
     """Return the first sentence of a module's docstring, as short as a line of the picture."""
     path = SOURCE.joinpath(*module.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
