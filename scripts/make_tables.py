@@ -29,7 +29,8 @@ named, and a table is there only where such a file is. See [evaluation](evaluati
 Errors are means over the set in mm after Procrustes alignment (HO3D, FreiHAND: the official one, which may
 mirror); AUC is up to 50 mm; F5 and F15 are F-scores at 5 and 15 mm.
 
-Elsewhere: joints on [labelled photographs](network.md#the-network-that-ships), [textures](texture.md#how-good-it-is).
+Elsewhere: joints on [labelled photographs](network.md#the-network-that-ships),
+[textures](texture.md#how-good-it-is).
 """
 SYNTH_HEAD = """`shipped` is the network that ships by itself, `shipped_reconstruct` all of
 `amvur reconstruct` (detector, network and fit), the hand's box given.
