@@ -1,4 +1,4 @@
-"""How the unit of positions decides what the AMVUR head can learn: the table in docs/network.md.
+"""How the unit of positions decides what the AMVUR head can learn (docs/experiments/attention.md).
 
     python benchmarks/head_positions.py
 

@@ -28,7 +28,20 @@ named, and a table is there only where such a file is. See [evaluation](evaluati
 
 Errors are means over the set in mm after Procrustes alignment (HO3D, FreiHAND: the official one, which may
 mirror); AUC is up to 50 mm; F5 and F15 are F-scores at 5 and 15 mm.
+
+Elsewhere: joints on [labelled photographs](network.md#the-network-that-ships),
+[textures](texture.md#how-good-it-is).
 """
+SYNTH_HEAD = """`shipped` is the network that ships by itself, `shipped_reconstruct` all of
+`amvur reconstruct` (detector, network and fit), the hand's box given.
+"""
+EXPERIMENTS = {
+    "six_settings_": """### An experiment
+
+[Six settings at equal steps](experiments/six_settings.md), supervised and from 2D joints alone.
+"""
+}
+"""Rows of `synth-v1` that are no shipped network, by how their names begin, with what stands above them."""
 NOTHING = "Nothing measured yet."
 FIGURES = ("AUC joints", "joints mm", "AUC vertices", "vertices mm", "F5", "F15")
 
@@ -75,10 +88,20 @@ def measured(name: str, paths: list[Path]) -> str:
     contents = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     try:
         if name == "synth-v1":
-            return f"{official_table(contents)}\n{strata_table(contents)}"
+            return synthetic_tables(contents)
         return official_table(contents)
     except (KeyError, TypeError) as error:
         raise SystemExit(f"results/measured/{name}: not what `amvur evaluate` writes ({error!r})") from error
+
+
+def synthetic_tables(contents) -> str:
+    """Two tables of what ships, then two of each experiment."""
+    rest = {name: x for name, x in contents.items() if not name.startswith(tuple(EXPERIMENTS))}
+    parts = [SYNTH_HEAD, official_table(rest), strata_table(rest)] if rest else []
+    for start, head in EXPERIMENTS.items():
+        own = {name: x for name, x in contents.items() if name.startswith(start)}
+        parts += [head, official_table(own), strata_table(own)] if own else []
+    return "\n".join(parts)
 
 
 def official_table(contents) -> str:

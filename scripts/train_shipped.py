@@ -9,7 +9,8 @@ Every stage may be stopped and started again (`train` with `--start`), and `rend
 in several processes at once (`--part I --parts N`). The features of a picture are computed once for each of
 a few views of it, turned upright like the crops that the network gets for a detected hand; the heads then
 learn from stored features. With `--tuned` the last third of the backbone learns too, from the stored maps
-before it (`features --tuned`): better on synthetic hands, worse on photographs (docs/network.md).
+before it (`features --tuned`): better on synthetic hands, worse on photographs
+(docs/experiments/network_training.md).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
 def resolve(name):
@@ -25,27 +25,38 @@ def resolve(name):
     raise ModuleNotFoundError(name)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_names_of_code_exist(page):
     for name in re.findall(r"`(amvur(?:\.\w+)+)`", page.read_text(encoding="utf-8")):
         resolve(name)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_named_exist(page):
-    for name in re.findall(r"`((?:src|scripts|tests|benchmarks)/[\w/.]+)`", page.read_text(encoding="utf-8")):
+    for name in re.findall(
+        r"`((?:src|scripts|tools|tests|benchmarks|results)/[\w/.]+)`", page.read_text(encoding="utf-8")
+    ):
         assert (ROOT / name).exists(), name
 
 
 def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    assert [page.name for page in PAGES if page.name not in navigation] == []
+    places = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES]
+    assert [place for place in places if f": {place}\n" not in navigation] == []
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name
+)
+def test_linked_files_exist(page):
+    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[\w-]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
 
 
 TEXTS = [ROOT / "README.md", *PAGES]
 
 
-@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_attributes_of_hands_exist(page):
     from amvur.structures import HandReconstruction
 
@@ -55,7 +66,7 @@ def test_attributes_of_hands_exist(page):
     assert set(named) <= known | modules | {"glb", "obj", "ply"}
 
 
-@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_of_commands_exist(page):
     from amvur.cli import options
 
