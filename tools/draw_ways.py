@@ -87,7 +87,7 @@ def photograph() -> list[str]:
         draw_overlay(image, hands)
         write_glb(folder / "hand.glb", hands)
         record = ImageRecord(EXAMPLE.name, image.shape[1], image.shape[0])
-        write_json(folder / "hand.json", record, Camera(np.eye(3), "given"), hands)
+        write_json(folder / "hand.json", record, Camera(np.eye(3), "given", 4, 3), hands)
 
     with tempfile.TemporaryDirectory() as name, Reconstructor() as reconstruct:
         go(reconstruct, Path(name))  # what is loaded or compiled once is no part of the way
