@@ -95,7 +95,11 @@ def main() -> None:
         config = json.loads(path.read_text())
         kept = {name: value for name, value in config.get("calibration", {}).items() if name in KINDS}
         kept["box" if args.box_only else "network"] = measured
-        write(path, config | {"fusion": fusion, "calibration": kept})
+        write(
+            path,
+            config
+            | {"fusion": fusion, "estimator": asdict(reconstructor.estimator.config), "calibration": kept},
+        )
     print(json.dumps(report, indent=1))
 
 

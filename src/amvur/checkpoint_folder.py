@@ -32,7 +32,7 @@ ONNX_BYTES = 2**31 - 1
 OTHER_CHECKPOINT = "Use another checkpoint, or 'none' to fit hands to the detector's joints alone."
 REMEDY = "Copy the whole checkpoint folder again, or train it anew with `amvur train`."
 
-_SECTIONS = ("hand_model", "card", "calibration", "fusion", "onnx")
+_SECTIONS = ("hand_model", "card", "calibration", "fusion", "estimator", "onnx")
 """Sections of the configuration that may be left out."""
 
 
@@ -50,8 +50,8 @@ def default_checkpoint() -> Path | None:
 def read_config(folder: Path | str) -> dict[str, Any]:
     """Return the checkpoint's `config.json`; raises `ModelFileError` if it is missing or of another kind.
 
-    Every section is there and of its type; what is in `network`, `fusion` and `calibration` is for those who
-    build them.
+    Every section is there and of its type; what is in `network`, `fusion`, `estimator` and `calibration` is
+    for those who build them.
     """
     folder = Path(folder)
     path = folder / CONFIG

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +123,7 @@ def _load_reconstruction(options: Evaluate) -> Subject:
         identity["network"] = identity_of(config)
         identity |= {name: config.get(name) for name in ("fusion", "calibration")}
         identity["segmentation"] = None if segmentation is None else identity_of(read_config(segmentation))
+    identity["estimator"] = asdict(reconstruct.estimator.config)
     identity["hand_model_sha256"] = reconstruct.arrays.sha256
     return ReconstructionSubject(reconstruct, identity, len(reconstruct.arrays.v_template))
 

@@ -84,13 +84,13 @@ class Reconstructor:
         self.device = choose_device(device)
         arrays = self.arrays = load_hand_model(hand_model, "right")
         self.pose = HandPoser(arrays)
-        self.estimator = Estimator(arrays)
         self.segmentation = shipped_segmentation(self.device)
         self._texturing = make_texturing(texture, arrays, uv_texture_px, self.segmentation, self.device)
         self.trained = load_trained(checkpoint, self.device)
         if self.trained is not None and not self.trained.speaks_of(arrays):
             # joints of another hand model are a few millimetres elsewhere: better than nothing, no more
             self.trained = self.trained.only_for_boxes()
+        self.estimator = Estimator(arrays, None if self.trained is None else self.trained.estimator)
         self.calibrations = load_calibrations()
         if self.trained is not None:
             self.calibrations = replace(self.calibrations, **self.trained.calibrations)
@@ -229,7 +229,7 @@ class Reconstructor:
         by_network = np.array([view is not None for view in views])
         if self.trained is not None and by_network.any():
             seen, network = fuse(seen, frames, views, self.trained.fusion)
-        contours = ContourFinder(frames, self.pose, self.segmentation)
+        contours = ContourFinder(frames, self.pose, self.segmentation, self.estimator.config.contours)
         landmarks = self.estimator.hand.landmarks(convention.offsets_m)
         pictures = any(frame.image is not None for frame in frames)
         estimate = self.estimator(seen, network, landmarks, contours if pictures else None)

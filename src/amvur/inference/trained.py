@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,12 +16,14 @@ from amvur.hand.loading import load_hand_model
 from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.network_constants import network_constants
 from amvur.inference.calibration import Calibration, calibration_from
+from amvur.inference.estimator.config import EstimatorConfig
 from amvur.inference.frames import HandFrame
 from amvur.inference.network_view import FusionSettings, JointEstimates, JointNetwork, NetworkView, look
 from amvur.onnx_network import OnnxNetwork
 from amvur.reading import brief
 from amvur.settings import from_json
 
+Settings = TypeVar("Settings")
 LARGEST_PX = 2048
 """The largest pictures that networks read."""
 FEW_STEPS = 500
@@ -59,13 +61,14 @@ class TrainedNetwork:
     """A network with what is known of it: how to weigh its word, and the calibrations that were measured.
 
     `calibrations` are by the fields of `amvur.inference.calibration.Calibrations`: "network" of hands that a
-    detector saw too, "box" of hands of which only a box is known. `source` names the checkpoint; `notes` are
-    what users of its hands should know.
+    detector saw too, "box" of hands of which only a box is known, measured with an `estimator`. `source`
+    names the checkpoint; `notes` are what users of its hands should know.
     """
 
     network: JointNetwork
     fusion: FusionSettings = field(default_factory=FusionSettings)
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
     source: str = ""
     notes: tuple[str, ...] = ()
 
@@ -109,9 +112,10 @@ def _load(folder: Path, device: str) -> TrainedNetwork:
     network = _open_network(folder, config, device)
     try:
         fusion, calibrations = fusion_from(config["fusion"]), _calibrations_from(config["calibration"])
+        estimator = settings_from(EstimatorConfig, config["estimator"], "estimator")
     except AmvurError as error:
         raise ModelFileError(f"The checkpoint {folder} cannot be used: {error} {OTHER_CHECKPOINT}") from error
-    return TrainedNetwork(network, fusion, calibrations, str(folder), _notes(folder, config))
+    return TrainedNetwork(network, fusion, calibrations, estimator, str(folder), _notes(folder, config))
 
 
 def _open_network(folder: Path, config: dict[str, Any], device: str) -> HandNetworkFile:
@@ -167,12 +171,17 @@ def _calibrations_from(values: Mapping[str, Any]) -> dict[str, Calibration]:
 
 
 def fusion_from(values: Mapping[str, Any]) -> FusionSettings:
-    """Read `FusionSettings` from the checkpoint's section "fusion"; what it does not name has its default.
+    """Read `FusionSettings` from the checkpoint's section "fusion": see `settings_from`."""
+    return settings_from(FusionSettings, values, "fusion")
+
+
+def settings_from(kind: type[Settings], values: Mapping[str, Any], section: str) -> Settings:
+    """Read the settings in a section of a checkpoint; what it does not name has its default.
 
     Raises `InputError` for values that are no settings; names from later versions are ignored.
     """
-    known = {f.name for f in fields(FusionSettings)}
+    known = {f.name for f in fields(cast(Any, kind))}
     try:
-        return from_json(FusionSettings, {name: value for name, value in values.items() if name in known})
+        return from_json(kind, {name: value for name, value in values.items() if name in known})
     except TypeError as error:
-        raise InputError(f"The section fusion must hold numbers: {error}.") from error
+        raise InputError(f"The section {section} holds what is no setting: {error}.") from error

@@ -15,6 +15,7 @@ from amvur.hand.joints import JOINT_BONES, TIP_JOINTS
 from amvur.hand.kinematics import HandState, Kinematics, rotation_matrices
 from amvur.hand.model import HandModel
 from amvur.hand.open_hand import load_open_hand
+from amvur.inference.estimator.config import EstimatorConfig
 from amvur.inference.estimator.contact_term import ContactTerm
 from amvur.inference.estimator.landmark_term import LandmarkTerm
 from amvur.inference.estimator.prior_term import AnatomicalPrior
@@ -26,7 +27,7 @@ NAMES = ("spread", "letter_r", "thumb_in_fist")
 @pytest.fixture(scope="module")
 def open_hand():
     arrays = load_open_hand("right")
-    return arrays, ContactTerm(Kinematics(arrays)), HandModel(arrays, torch.float64)
+    return arrays, ContactTerm(Kinematics(arrays), EstimatorConfig()), HandModel(arrays, torch.float64)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def at_rest(n, betas=None):
 def test_fingers_spheres_lie_in_the_middle_of_their_rings_of_skin(kind):
     """In the rest pose, for any betas: at the mean of the ring by its weights, as large as the ring."""
     arrays = random_hand(3) if kind == "random" else load_open_hand("right")
-    term, layout = ContactTerm(Kinematics(arrays)), layout_contacts(arrays)
+    term, layout = ContactTerm(Kinematics(arrays), EstimatorConfig()), layout_contacts(arrays)
     betas, weights = np.concatenate([np.eye(10), -np.eye(10)]), layout.ring_weights[..., None]
     skin = arrays.v_template + np.einsum("vck,bk->bvc", arrays.shapedirs, betas)
     corners = skin[:, layout.ring]
@@ -64,7 +65,7 @@ def test_fingers_spheres_lie_in_the_middle_of_their_rings_of_skin(kind):
 @pytest.mark.parametrize("version", ["open", "open-v1"])
 def test_the_last_sphere_of_a_finger_ends_where_its_flesh_does(version):
     arrays = load_open_hand(version=version)
-    term, bones = ContactTerm(Kinematics(arrays)), layout_contacts(arrays).bone
+    term, bones = ContactTerm(Kinematics(arrays), EstimatorConfig()), layout_contacts(arrays).bone
     for tip in TIP_JOINTS:
         bone = JOINT_BONES[tip]
         base, end = arrays.joint_template[[tip - 1, tip]]
@@ -125,7 +126,7 @@ def test_a_fit_parts_fingers_and_leaves_other_hands_alone(open_hand, state):
     hands = true_hands(3, seed=2)
     truth = type(hands)(hands.arrays, hands.hand, hands.prior, hands.landmarks, state)
     seen = exact_observations(truth, relative_scale=0.03, marks=False)
-    terms = (AnatomicalPrior(truth.prior), LandmarkTerm(truth.hand, truth.landmarks, seen))
+    terms = (AnatomicalPrior(truth.prior, EstimatorConfig()), LandmarkTerm(truth.hand, truth.landmarks, seen))
 
     def depth_mm(hands):
         mesh = model.from_matrices(*(torch.as_tensor(x) for x in vars(hands).values()))

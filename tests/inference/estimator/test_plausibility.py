@@ -7,6 +7,7 @@ import pytest
 from told_joints import told_joints
 from truth import INTRINSICS, exact_observations, true_hands
 
+from amvur.inference.estimator.config import PlausibleRange
 from amvur.inference.estimator.plausibility import HAND_SIZE_M, excess
 
 
@@ -17,7 +18,9 @@ def truth():
 
 
 def excess_of(truth, seen, state=None, network=None):
-    return excess(truth.hand, truth.landmarks, truth.state if state is None else state, seen, network)
+    return excess(
+        truth.hand, truth.landmarks, truth.state if state is None else state, seen, network, PlausibleRange()
+    )
 
 
 def test_true_hands_are_plausible(truth):

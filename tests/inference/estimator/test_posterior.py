@@ -9,6 +9,7 @@ from truth import exact_observations, noisy, true_hands
 
 from amvur.hand.kinematics import axis_angles
 from amvur.hand.posing import HandPoser
+from amvur.inference.estimator.config import EstimatorConfig
 from amvur.inference.estimator.landmark_term import LandmarkTerm
 from amvur.inference.estimator.posterior import (
     LaplacePosterior,
@@ -27,7 +28,7 @@ def truth():
 @pytest.fixture(scope="module")
 def curvature(truth):
     seen = noisy(exact_observations(truth))
-    terms = AnatomicalPrior(truth.prior), LandmarkTerm(truth.hand, truth.landmarks, seen)
+    terms = AnatomicalPrior(truth.prior, EstimatorConfig()), LandmarkTerm(truth.hand, truth.landmarks, seen)
     return total(terms, truth.state).curvature
 
 

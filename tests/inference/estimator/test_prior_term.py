@@ -12,6 +12,7 @@ from truth import moved, nearby, true_hands
 
 from amvur.hand.kinematics import HandState
 from amvur.hand.prior_arrays import prior_arrays
+from amvur.inference.estimator.config import EstimatorConfig
 from amvur.inference.estimator.prior_term import AnatomicalPrior, inverse_right_jacobian
 
 
@@ -23,7 +24,7 @@ def truth():
 @pytest.mark.parametrize("kind", ["open", "random"])
 def test_gradient_is_the_finite_difference_of_the_cost(truth, kind):
     prior = truth.prior if kind == "open" else prior_arrays(random_hand(2))
-    assert_gradient(AnatomicalPrior(prior), nearby(truth, 0.3))
+    assert_gradient(AnatomicalPrior(prior, EstimatorConfig()), nearby(truth, 0.3))
 
 
 def test_cost_is_minus_the_logarithm_of_the_stated_densities(truth):
@@ -36,12 +37,12 @@ def test_cost_is_minus_the_logarithm_of_the_stated_densities(truth):
         density = multivariate_normal(prior.mean, np.linalg.inv(prior.precision)).logpdf(angles)
         density += norm(0, np.radians(4)).logpdf(over).sum(-1) + norm.logpdf(state.betas).sum(-1)
         wanted.append(-density - norm(np.log(0.5), 1).logpdf(np.log(state.transl[:, 2])))
-    ours = [AnatomicalPrior(prior)(state).cost for state in states]
+    ours = [AnatomicalPrior(prior, EstimatorConfig())(state).cost for state in states]
     np.testing.assert_allclose(ours[1] - ours[0], wanted[1] - wanted[0], rtol=1e-8)
 
 
 def test_it_says_nothing_of_attitude_and_place_across(truth):
-    result, outside = AnatomicalPrior(truth.prior)(truth.state), [0, 1, 2, 58, 59]
+    result, outside = AnatomicalPrior(truth.prior, EstimatorConfig())(truth.state), [0, 1, 2, 58, 59]
     assert (result.gradient[:, outside] == 0).all()
     assert (result.curvature[:, outside] == 0).all()
     np.testing.assert_array_equal(result.gradient[:, 48:58], truth.state.betas)
@@ -55,7 +56,11 @@ def test_leaving_the_range_of_motion_costs_more_and_more(truth):
     for degrees in (0, -20, -40, -60):
         step = np.zeros(61)
         step[6:9] = np.radians(degrees) * flexion
-        costs.append(AnatomicalPrior(truth.prior)(moved(replace(truth.state, rotations=straight), step)).cost)
+        costs.append(
+            AnatomicalPrior(truth.prior, EstimatorConfig())(
+                moved(replace(truth.state, rotations=straight), step)
+            ).cost
+        )
     growth = np.diff(costs, axis=0)
     assert (growth > 0).all()
     assert (np.diff(growth, axis=0) > 0).all()
@@ -63,7 +68,11 @@ def test_leaving_the_range_of_motion_costs_more_and_more(truth):
 
 def test_a_hand_behind_the_camera_gives_finite_numbers(truth):
     state = truth.state
-    assert_finite(AnatomicalPrior(truth.prior)(HandState(state.rotations, state.betas, -state.transl)))
+    assert_finite(
+        AnatomicalPrior(truth.prior, EstimatorConfig())(
+            HandState(state.rotations, state.betas, -state.transl)
+        )
+    )
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-8, 0.9e-3, 1.1e-3, 1.0, 3.0])

@@ -5,9 +5,10 @@ import pytest
 from laws import assert_same
 from truth import aligned_error_mm, exact_observations, moved, noisy, true_hands
 
+from amvur.inference.estimator.config import EstimatorConfig, SolverSettings
 from amvur.inference.estimator.landmark_term import LandmarkTerm
 from amvur.inference.estimator.prior_term import AnatomicalPrior
-from amvur.inference.estimator.solver import SolverSettings, minimize
+from amvur.inference.estimator.solver import minimize
 from amvur.inference.estimator.start import start_states
 from amvur.inference.estimator.term import total
 
@@ -18,7 +19,7 @@ def truth():
 
 
 def terms_of(truth, seen):
-    return AnatomicalPrior(truth.prior), LandmarkTerm(truth.hand, truth.landmarks, seen)
+    return AnatomicalPrior(truth.prior, EstimatorConfig()), LandmarkTerm(truth.hand, truth.landmarks, seen)
 
 
 def start_of(truth, seen):

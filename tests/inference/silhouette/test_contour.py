@@ -11,7 +11,8 @@ from scipy.stats import norm
 
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference.silhouette.contour import ContourSettings, _locate, _without_thickness, find_contour
+from amvur.inference.estimator.config import ContourSettings
+from amvur.inference.silhouette.contour import _locate, _without_thickness, find_contour, scale_of
 from amvur.inference.silhouette.finder import parts_of
 from amvur.inference.silhouette.segmentation import shipped_segmentation
 from amvur.inference.vertex_evidence import look_at_hand
@@ -48,7 +49,7 @@ def look(shift_m=(0.0, 0.0)):
     model, vertices = hand()
     points = vertices[0].numpy() + np.array([*shift_m, 0.0])
     view = look_at_hand(photograph(), points, model.faces.numpy(), CAMERA)
-    return shipped_segmentation()([view], [SETTINGS.mesh_std_px * SETTINGS.scale(view)])[0]
+    return shipped_segmentation()([view], [SETTINGS.mesh_std_px * scale_of(view, SETTINGS)])[0]
 
 
 def contour_of(seen, settings=SETTINGS, inside=None):
@@ -57,7 +58,7 @@ def contour_of(seen, settings=SETTINGS, inside=None):
 
 
 def test_a_mesh_in_its_place_is_left_there():
-    found, scale = contour_of(look()), SETTINGS.scale(look().view)
+    found, scale = contour_of(look()), scale_of(look().view, SETTINGS)
     assert len(found.vertex) > 80
     assert abs(np.average(found.beyond_px, weights=found.std_px**-2)) < 0.4 * scale
     assert np.quantile(np.abs(found.beyond_px), 0.8) < 1.2 * scale

@@ -13,6 +13,7 @@ from truth import INTRINSICS, project_numpy
 from amvur.hand.kinematics import HandState
 from amvur.hand.loading import load_hand_model
 from amvur.hand.posing import HandPoser
+from amvur.inference.estimator.config import ContourSettings
 from amvur.inference.frames import enter
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.silhouette.finder import ContourFinder
@@ -100,7 +101,7 @@ def test_contours_are_points_of_the_skin_of_hands_in_the_picture():
     turns = np.tile(np.eye(3), (2, 16, 1, 1))
     state = HandState(turns, np.zeros((2, 10)), np.array([[0.0, 0.05, 0.45], [9.0, 0.0, 0.45]]))
     frames = enter(photograph(), CAMERA, [beside(0), beside(0)])
-    finder, rows = ContourFinder(frames, pose, shipped_segmentation()), np.arange(2)
+    finder, rows = ContourFinder(frames, pose, shipped_segmentation(), ContourSettings()), np.arange(2)
     found = finder(state, rows)
     first = finder.looks[0]
     assert finder.looks[1] is None

@@ -8,24 +8,23 @@ from jaxtyping import Float64, Int64
 from amvur.hand._kinematics_numba import overlaps
 from amvur.hand.contact_layout import CLEARANCE_M, THENAR_BONE, TOUCH_M, ContactLayout, layout_contacts
 from amvur.hand.kinematics import BETAS, N_BONES, CarriedPoints, HandState, Kinematics
+from amvur.inference.estimator.config import EstimatorConfig
 from amvur.inference.estimator.term import Quadratic, nothing, of_rows
 
-FLESH_STD_M = 0.002
-"""How far flesh gives way beyond mere touching."""
 _PALM_RADIUS_M = 0.008
 
 
 class ContactTerm:
-    """Half of each overlap's square, in `FLESH_STD_M`, over pairs of spheres that may touch.
+    """Half of each overlap's square, in `EstimatorConfig.flesh_std_m`, over pairs of spheres that may touch.
 
     Fingers and thumb are chains of spheres, each in the middle of a ring of vertices; under points of the
     palm lie spheres that touch the skin there. `radii` (m) are those at betas 0 and `radii_dirs` what betas
     do; each of the K `pairs` are two spheres that are apart at rest.
     """
 
-    def __init__(self, hand: Kinematics) -> None:
+    def __init__(self, hand: Kinematics, config: EstimatorConfig) -> None:
         """Lay spheres into the mean rest mesh of a right hand model."""
-        arrays, self.hand = hand.arrays, hand
+        arrays, self.hand, self._flesh_std_m = hand.arrays, hand, config.flesh_std_m
         layout = layout_contacts(arrays)
         weights, corners = layout.ring_weights[..., None], arrays.v_template[layout.ring]
         centers = (weights * corners).sum(1)
@@ -57,7 +56,7 @@ class ContactTerm:
         slot = np.arange(len(hand)) - np.searchsorted(hand, hand)
         chosen = np.zeros((len(state), slot.max() + 1), dtype=np.int64)
         weight = np.zeros(chosen.shape)
-        chosen[hand, slot], weight[hand, slot] = pair, 1 / FLESH_STD_M
+        chosen[hand, slot], weight[hand, slot] = pair, 1 / self._flesh_std_m
         residual = np.take_along_axis(depth, chosen, 1) * weight
         rows = self.overlap_jacobian(state, chosen) * weight[..., None]
         return of_rows(0.5 * np.square(residual).sum(-1), residual, rows)

@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int
 from amvur.hand.kinematics import CarriedPoints, HandState, Kinematics
 from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.prior_arrays import prior_arrays
+from amvur.inference.estimator.config import EstimatorConfig
 from amvur.inference.estimator.contact_term import ContactTerm
 from amvur.inference.estimator.landmark_term import LandmarkTerm
 from amvur.inference.estimator.network_term import NetworkTerm
@@ -18,16 +19,9 @@ from amvur.inference.estimator.observation import NetworkObservations, Observati
 from amvur.inference.estimator.plausibility import excess
 from amvur.inference.estimator.prior_term import AnatomicalPrior
 from amvur.inference.estimator.silhouette_term import Contours, SilhouetteTerm
-from amvur.inference.estimator.solver import Optimum, SolverSettings, minimize
+from amvur.inference.estimator.solver import Optimum, minimize
 from amvur.inference.estimator.start import start_states
 from amvur.inference.estimator.term import Term, total
-
-SILHOUETTE_ROUNDS = 3
-"""Contours are looked for so often at most, each time near those of the last mesh,"""
-_MOVED_M = 0.0015
-"""and again where they moved a hand by more than this: about what one is known to (`ContourSettings`)."""
-_PARTING = SolverSettings(max_steps=15, tolerance=0.01, initial_damping=1e-3)
-_NEAR_THE_OPTIMUM = SolverSettings(max_steps=4, tolerance=0.05, initial_damping=1e-4)
 
 _IMPLAUSIBLE = 1e6
 """What an optimum that is no plausible hand costs: more than any plausible one."""
@@ -58,10 +52,12 @@ class Estimate:
 class Estimator:
     """-ln posterior of a hand: prior + contact + landmarks + network + silhouette, minimised in turn."""
 
-    def __init__(self, arrays: HandModelArrays) -> None:
-        """Take a right hand model."""
+    def __init__(self, arrays: HandModelArrays, config: EstimatorConfig | None = None) -> None:
+        """Take a right hand model, and how it is estimated."""
+        self.config = config or EstimatorConfig()
         self.hand, self.prior = Kinematics(arrays), prior_arrays(arrays)
-        self._anatomy, self._contact = AnatomicalPrior(self.prior), ContactTerm(self.hand)
+        self._anatomy = AnatomicalPrior(self.prior, self.config)
+        self._contact = ContactTerm(self.hand, self.config)
 
     def __call__(
         self,
@@ -78,10 +74,10 @@ class Estimator:
         anatomy, contact = self._anatomy, self._contact
         first = self._from_scratch(seen, network, landmarks)
         observed = self._observed(seen, network, landmarks)
-        state = minimize((anatomy, contact, *observed), first.state, _PARTING).state
+        state = minimize((anatomy, contact, *observed), first.state, self.config.parting).state
         if find_contours is not None:
             rows = np.arange(len(state))
-            for _ in range(SILHOUETTE_ROUNDS):
+            for _ in range(self.config.contour_rounds):
                 part, said = state[rows], None if network is None else network[rows]
                 silhouette = SilhouetteTerm(self.hand, find_contours(part, rows), seen.intrinsics[rows])
                 terms: tuple[Term, ...] = (
@@ -90,9 +86,9 @@ class Estimator:
                     *self._observed(seen[rows], said, landmarks),
                     silhouette,
                 )
-                found = minimize(terms, part, _NEAR_THE_OPTIMUM).state
+                found = minimize(terms, part, self.config.drawing).state
                 state = state.replaced(rows, found)
-                rows = rows[self._moved_m(part, found) > _MOVED_M]
+                rows = rows[self._moved_m(part, found) > self.config.moved_m]
                 if not len(rows):
                     break
         before = total((anatomy, contact), state)
@@ -103,7 +99,7 @@ class Estimator:
             first.objective.cost,
             self.hand.place(self.hand.joints, first.state),
             first.state.transl[:, 2],
-            excess(self.hand, landmarks, state, seen, network),
+            self._excess(landmarks, state, seen, network),
         )
 
     def _moved_m(self, before: HandState, after: HandState) -> Float64[np.ndarray, "N"]:
@@ -122,7 +118,7 @@ class Estimator:
         kept only where no start leads to a better one.
         """
         found = self._best_start(seen, network, landmarks)
-        doubtful = np.flatnonzero(excess(self.hand, landmarks, found.state, seen, network) > 1)
+        doubtful = np.flatnonzero(self._excess(landmarks, found.state, seen, network) > 1)
         if len(doubtful):
             said = None if network is None else network[doubtful]
             again = self._best_start(seen[doubtful], said, landmarks, thorough=True)
@@ -140,12 +136,22 @@ class Estimator:
         starts, n = start_states(self.hand, landmarks, self.prior, seen, network, thorough)
         rows = np.repeat(np.arange(len(seen.joints_2d)), n)
         many, said = seen[rows], None if network is None else network[rows]
-        found = minimize((self._anatomy, *self._observed(many, said, landmarks)), starts)
+        found = minimize((self._anatomy, *self._observed(many, said, landmarks)), starts, self.config.first)
         penalty = np.zeros(len(rows))
         if thorough:
-            beyond = excess(self.hand, landmarks, found.state, many, said)
+            beyond = self._excess(landmarks, found.state, many, said)
             penalty = np.where(beyond > 1, _IMPLAUSIBLE * beyond, 0.0)
         return found.best_of(n, penalty)
+
+    def _excess(
+        self,
+        landmarks: CarriedPoints,
+        state: HandState,
+        seen: Observations,
+        network: NetworkObservations | None,
+    ) -> Float64[np.ndarray, "B"]:
+        """Return by what factor hands leave the plausible range."""
+        return excess(self.hand, landmarks, state, seen, network, self.config.plausible)
 
     def _observed(
         self, seen: Observations, network: NetworkObservations | None, landmarks: CarriedPoints

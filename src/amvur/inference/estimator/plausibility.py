@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from amvur.hand.kinematics import CarriedPoints, HandState, Kinematics
+from amvur.inference.estimator.config import PlausibleRange
 from amvur.inference.estimator.observation import NetworkObservations, Observations
 from amvur.inference.estimator.projection import project
 
@@ -18,37 +17,18 @@ _ENOUGH_JOINTS = 15
 _NEAR_M = 1e-3
 
 
-@dataclass(frozen=True)
-class PlausibleRange:
-    """What a hand that explains its own observations keeps to.
-
-    Half of its joints lie within `offset_sizes` of the hand's size in the picture, and no more than
-    `offset_sigmas` standard deviations, from where they were seen; no beta is beyond `betas` standard
-    deviations; all joints are at least `nearest_m` before the camera. The distance lies within the two
-    `distance_ratio` of that of a hand which shows such a size when it faces the camera: foreshortened and
-    closed hands are nearer, large ones farther.
-    """
-
-    offset_sizes: float = 0.25
-    offset_sigmas: float = 6.0
-    betas: float = 3.0
-    nearest_m: float = 0.05
-    distance_ratio: tuple[float, float] = (0.35, 1.8)
-
-
 def excess(
     hand: Kinematics,
     landmarks: CarriedPoints,
     state: HandState,
     seen: Observations,
-    network: NetworkObservations | None = None,
-    allowed: PlausibleRange | None = None,
+    network: NetworkObservations | None,
+    allowed: PlausibleRange,
 ) -> Float64[np.ndarray, "B"]:
     """Return by what factor each hand leaves the plausible range at its worst; at most 1 is plausible.
 
     Where a detector saw no joints that count, the network's joints in the picture do.
     """
-    allowed = allowed or PlausibleRange()
     points = hand.place(landmarks, state)
     joints, weight = _where_seen(seen, network)
     counts = weight > 0

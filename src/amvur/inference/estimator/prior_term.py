@@ -6,13 +6,10 @@ import numpy as np
 
 from amvur.hand.kinematics import BETAS, HandState, axis_angles, skew
 from amvur.hand.prior_arrays import PriorArrays
+from amvur.inference.estimator.config import EstimatorConfig
 from amvur.inference.estimator.term import Quadratic, nothing
 
 POSE = slice(3, 48)
-USUAL_DISTANCE_M = 0.5
-LOG_DISTANCE_STD = 1.0
-"""The distance's prior is log-normal about that of a bent arm, and wide: it only keeps degenerate evidence
-from putting a hand into the lens."""
 NEAR_M = 1e-3
 _SMALL_RAD = 1e-3
 
@@ -20,9 +17,10 @@ _SMALL_RAD = 1e-3
 class AnatomicalPrior:
     """Gaussian angles, soft limits of motion, standard normal betas, a distance of an arm."""
 
-    def __init__(self, prior: PriorArrays) -> None:
-        """Take the prior of a hand model."""
+    def __init__(self, prior: PriorArrays, config: EstimatorConfig) -> None:
+        """Take the prior of a hand model, and that of the distance."""
         self.prior = prior
+        self._usual_m, self._log_std = config.usual_distance_m, config.log_distance_std
 
     def __call__(self, state: HandState) -> Quadratic:
         """Return the prior's part."""
@@ -36,12 +34,12 @@ class AnatomicalPrior:
         pulled = off @ prior.precision
         force = (pulled + over / prior.limit_scale).reshape(count, 15, 3, 1)
         depth = np.maximum(state.transl[:, 2], NEAR_M)
-        far = np.log(depth / USUAL_DISTANCE_M) / LOG_DISTANCE_STD
+        far = np.log(depth / self._usual_m) / self._log_std
         squares = (pulled * off + over**2).sum(-1) + (state.betas**2).sum(-1) + far**2
         back = by_turn.swapaxes(-1, -2)
         result.gradient[:, POSE] = (back @ force).reshape(count, 45)
         result.gradient[:, BETAS] = state.betas
-        by_depth = 1 / (depth * LOG_DISTANCE_STD)
+        by_depth = 1 / (depth * self._log_std)
         result.gradient[:, -1] = far * by_depth
         stiffness = np.repeat(prior.precision[None], count, 0)
         stiffness[:, range(45), range(45)] += (over != 0) / prior.limit_scale**2

@@ -8,17 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from amvur.hand.kinematics import HandState
+from amvur.inference.estimator.config import SolverSettings
 from amvur.inference.estimator.term import Quadratic, Term, total
-
-
-@dataclass(frozen=True)
-class SolverSettings:
-    """How far the solver goes: it stops when no hand's objective falls by more than `tolerance`."""
-
-    max_steps: int = 25
-    tolerance: float = 1e-3
-    initial_damping: float = 1e-2
-    max_damping: float = 1e6
 
 
 @dataclass(frozen=True)

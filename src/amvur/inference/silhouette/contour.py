@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float64, Int
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from amvur.inference.estimator.config import ContourSettings
 from amvur.inference.silhouette.segmentation import HandPixels
 from amvur.inference.vertex_evidence import HandView
 
@@ -25,32 +26,6 @@ _MIN_VARIANCE_PX2 = 0.1
 
 
 @dataclass(frozen=True)
-class ContourSettings:
-    """How contours are looked for; lengths are pixels of a crop of `crop_px`, about 1.6 mm of a hand each.
-
-    A mesh's outline lies within a normal distribution of `mesh_std_px` of the photograph's, and no further
-    than `search_px`. A pixel changes the odds of the hand by no more than exp(±`most_evidence`), of which
-    `temper` counts, because neighbors are alike. A contour that is found is known to no better than
-    `model_std_px`, because hands are not the model, and counts as 1/`repeats` of an independent observation,
-    because neighbors err alike. The fingers of a hand, and its palm, may be thicker or thinner than the
-    mesh's, by `thickness_std_px` a side.
-    """
-
-    crop_px: int = 128
-    mesh_std_px: float = 2.9
-    search_px: float = 8.0
-    most_evidence: float = 3.0
-    temper: float = 0.6
-    model_std_px: float = 1.15
-    repeats: float = 5.6
-    thickness_std_px: float = 1.7
-
-    def scale(self, view: HandView) -> float:
-        """Return how many pixels of a view are one of these."""
-        return view.crop.size_px / self.crop_px
-
-
-@dataclass(frozen=True)
 class Contour:
     """N places of the outline in a view: the mesh's vertex there, its outward normal, by how many pixels of
     the view the hand goes on beyond the mesh (negative: ends before), and that number's deviation."""
@@ -59,6 +34,11 @@ class Contour:
     normal: Float64[NDArray[Any], "N 2"]
     beyond_px: Float64[NDArray[Any], "N"]
     std_px: Float64[NDArray[Any], "N"]
+
+
+def scale_of(view: HandView, settings: ContourSettings) -> float:
+    """Return how many pixels of a view are one of the settings'."""
+    return view.crop.size_px / settings.crop_px
 
 
 def find_contour(
@@ -73,7 +53,7 @@ def find_contour(
     `inside_image` are those that lie in the photograph; `parts` number the parts of the hand with a thickness
     of their own, −1 where the mesh ends and the arm goes on.
     """
-    mask, scale = view.raster.mask, settings.scale(view)
+    mask, scale = view.raster.mask, scale_of(view, settings)
     depth, odds = pixels.depth_px, pixels.evidence.clip(-settings.most_evidence, settings.most_evidence)
     row, column = _outline(mask, round(_EVERY * scale))
     normal = _normals(depth, row, column, _SMOOTH_PX * scale)

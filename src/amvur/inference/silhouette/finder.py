@@ -13,9 +13,10 @@ from amvur.hand.joints import BONE_JOINTS
 from amvur.hand.kinematics import HandState
 from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.posing import HandPoser
+from amvur.inference.estimator.config import ContourSettings
 from amvur.inference.estimator.silhouette_term import Contours
 from amvur.inference.frames import HandFrame
-from amvur.inference.silhouette.contour import ContourSettings, find_contour
+from amvur.inference.silhouette.contour import find_contour, scale_of
 from amvur.inference.silhouette.segmentation import HandLook, Segmentation
 from amvur.inference.vertex_evidence import HandView, look_at_hand
 from amvur.structures import Camera
@@ -37,11 +38,11 @@ class ContourFinder:
         frames: Sequence[HandFrame],
         pose: HandPoser,
         segmentation: Segmentation,
-        settings: ContourSettings | None = None,
+        settings: ContourSettings,
     ) -> None:
         """Remember the pictures; nothing is looked at yet."""
         self._frames, self._pose = frames, pose
-        self._segmentation, self._settings = segmentation, settings or ContourSettings()
+        self._segmentation, self._settings = segmentation, settings
         self._parts = parts_of(pose.arrays)
         self.looks: dict[int, HandLook | None] = {}
 
@@ -50,7 +51,7 @@ class ContourFinder:
         meshes, settings = self._pose(state).vertices, self._settings
         views = {i: self._view(i, vertices) for i, vertices in zip(rows.tolist(), meshes, strict=True)}
         seen = {i: view for i, view in views.items() if view is not None}
-        spread = [settings.mesh_std_px * settings.scale(view) for view in seen.values()]
+        spread = [settings.mesh_std_px * scale_of(view, settings) for view in seen.values()]
         self.looks |= dict.fromkeys(views) | dict(
             zip(seen, self._segmentation(list(seen.values()), spread), strict=True)
         )
