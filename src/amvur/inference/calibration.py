@@ -21,6 +21,7 @@ from amvur.errors import InputError
 from amvur.inference.doubt import Doubt, doubt_from
 from amvur.inference.estimator.estimate import Estimate
 from amvur.inference.estimator.observation import NetworkObservations, Observations
+from amvur.inference.estimator.projection import project
 from amvur.inference.estimator.similarity import align_similarity
 from amvur.inference.frames import HandFrame
 from amvur.inference.silhouette.segmentation import HandPixels
@@ -39,6 +40,7 @@ FEATURES = (
     "log_disagreement",
     "log_network_std",
     "log_mismatch",
+    "cut",
 )
 
 
@@ -52,12 +54,12 @@ class Calibration:
     that was measured.
     """
 
-    coefficients: Float64[np.ndarray, "7"]
+    coefficients: Float64[np.ndarray, "8"]
     floor_m: Float64[np.ndarray, "21"]
     source: str
     doubt: Doubt | None = None
 
-    def inflation(self, features: Float[np.ndarray, "B 7"]) -> Float[np.ndarray, "B"]:
+    def inflation(self, features: Float[np.ndarray, "B 8"]) -> Float[np.ndarray, "B"]:
         """Return the factor (at least 1) on the curvature's standard deviations of every hand.
 
         Below 1 it would state more than the evidence, or for a bare box the prior, can tell.
@@ -83,7 +85,7 @@ class Calibrations:
 
     def inflation(
         self,
-        features: Float[np.ndarray, "B 7"],
+        features: Float[np.ndarray, "B 8"],
         network: Bool[np.ndarray, "B"],
         box_only: Bool[np.ndarray, "B"],
     ) -> Float[np.ndarray, "B"]:
@@ -97,43 +99,41 @@ def hand_features(
     seen: Observations,
     network: NetworkObservations | None,
     estimate: Estimate,
-) -> Float[np.ndarray, "B 6"]:
-    """Return what tells good from bad fits (the first six `FEATURES`): passes that differ, a bad fit, a
-    foreshortened hand, a network that sees another hand than was fitted or is not sure of what it sees.
+    pixels: Sequence[HandPixels | None],
+) -> Float[np.ndarray, "B 8"]:
+    """Return what tells good from bad fits, the `FEATURES`: passes that differ, a bad fit, a foreshortened
+    hand, a network that sees another hand than was fitted or is not sure of what it sees, a mesh beside the
+    segmented hand (`pixels`; None where nobody looked), a hand cut off by the picture's border.
 
-    Spread, misfit, disagreement (the mean distance of joints after the best similarity) and the network's own
-    standard deviation are logarithms relative to their typical values, and 0 where there is nothing to tell
-    (one pass, no network); the foreshortening is ln(size of the hand in the picture / size it would have
-    facing the camera).
+    Spread, misfit, disagreement (the mean distance of joints after the best similarity), the network's own
+    standard deviation and the mismatch are logarithms relative to their typical values, and 0 where there is
+    nothing to tell (one pass, no network, no look); the foreshortening is ln(size of the hand in the picture
+    / size it would have facing the camera); `cut` is the share of joints outside of the picture.
     """
-    rows = []
-    disagreement, network_std = (
-        _disagreement(network, estimate.joints),
-        _network_std(network, len(frames)),
+    spread = [frame.merged.relative_spread for frame in frames]
+    repeated = np.array([len(frame.detection.joints_2d_px) > 1 for frame in frames])
+    size = [_size_px(frame, network, i) for i, frame in enumerate(frames)]
+    facing = seen.intrinsics[:, 0, 0] * _HAND_SIZE_M / estimate.distance_m
+    mismatch = [_USUAL_MISMATCH if own is None else own.mismatch for own in pixels]
+    return np.column_stack(
+        [
+            np.ones(len(frames)),
+            np.where(repeated, np.log(np.maximum(spread, 1e-3) / _USUAL_SPREAD), 0.0),
+            np.log(np.maximum(estimate.misfit, 1.0) / _USUAL_MISFIT),
+            np.log(np.maximum(size, 1.0) / facing),
+            _disagreement(network, estimate.joints),
+            _network_std(network, len(frames)),
+            np.log(np.maximum(mismatch, _LEAST_MISMATCH) / _USUAL_MISMATCH),
+            [_cut(frame, joints) for frame, joints in zip(frames, estimate.joints, strict=True)],
+        ]
     )
-    for i, frame in enumerate(frames):
-        spread = frame.merged.relative_spread
-        size = max(_size_px(frame, network, i), 1.0)
-        facing = seen.intrinsics[i, 0, 0] * _HAND_SIZE_M / estimate.distance_m[i]
-        rows.append(
-            [
-                1.0,
-                np.log(max(spread, 1e-3) / _USUAL_SPREAD) if len(frame.detection.joints_2d_px) > 1 else 0.0,
-                np.log(max(estimate.misfit[i], 1.0) / _USUAL_MISFIT),
-                np.log(size / facing),
-                disagreement[i],
-                network_std[i],
-            ]
-        )
-    return np.array(rows)
 
 
-def mismatch_feature(seen: Sequence[HandPixels | None]) -> Float[np.ndarray, "B"]:
-    """Return the last of the `FEATURES`: the logarithm of how far mesh and segmented hand differ, relative to
-    its typical value; 0 where nobody looked."""
-    told = [_USUAL_MISMATCH if pixels is None else pixels.mismatch for pixels in seen]
-    feature: np.ndarray = np.log(np.maximum(told, _LEAST_MISMATCH) / _USUAL_MISMATCH)
-    return feature
+def _cut(frame: HandFrame, joints: Float[np.ndarray, "21 3"]) -> float:
+    """Return the share of joints (m) outside of the picture."""
+    places = project(joints, np.asarray(frame.camera.intrinsics, np.float64))
+    inside = ((places >= 0) & (places <= [frame.camera.width, frame.camera.height])).all(-1)
+    return float(1 - inside.mean())
 
 
 def _disagreement(

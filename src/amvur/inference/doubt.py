@@ -19,6 +19,7 @@ from amvur.reading import brief
 
 WRONG_M = 0.015
 """Joints off by more than this on average, after alignment: a wrong hand."""
+_FEATURES = 8
 _MOST_WIDENING = 3.5
 """Beyond this a hand's joints lie anywhere on a hand: 3.5 times 7 mm."""
 
@@ -32,30 +33,31 @@ class Doubt:
     least 1.
     """
 
-    coefficients: Float64[np.ndarray, "7"]
+    coefficients: Float64[np.ndarray, "8"]
     bound: float
     widening: tuple[float, float]
 
-    def log_odds(self, features: Float[np.ndarray, "7"]) -> float:
+    def log_odds(self, features: Float[np.ndarray, "8"]) -> float:
         """Return ln(p / (1 − p)) of the probability that the hand is wrong."""
         return float(features @ self.coefficients)
 
-    def probability(self, features: Float[np.ndarray, "7"]) -> float:
+    def probability(self, features: Float[np.ndarray, "8"]) -> float:
         """Return the probability that the hand is wrong."""
         return float(1 / (1 + np.exp(-np.clip(self.log_odds(features), -50.0, 50.0))))
 
-    def factor(self, features: Float[np.ndarray, "7"]) -> float:
+    def factor(self, features: Float[np.ndarray, "8"]) -> float:
         """Return what standard deviations are multiplied by."""
         start, slope = self.widening
         return float(np.clip(np.exp(start + slope * self.log_odds(features)), 1.0, _MOST_WIDENING))
 
-    def unsure(self, features: Float[np.ndarray, "7"]) -> bool:
+    def unsure(self, features: Float[np.ndarray, "8"]) -> bool:
         """Whether a user should be told."""
         return self.log_odds(features) > self.bound
 
 
 def doubt_from(values: Mapping[str, Any] | None) -> Doubt | None:
-    """Read the section "doubt" of a calibration: 7 `coefficients`, `bound`, 2 numbers `widening`; or none.
+    """Read the section "doubt" of a calibration: `coefficients` of the features (those at the end may be
+    left out: 0), `bound`, 2 numbers `widening`; or none.
 
     Raises `InputError` for anything else.
     """
@@ -66,10 +68,11 @@ def doubt_from(values: Mapping[str, Any] | None) -> Doubt | None:
         rest = np.array([values["bound"], *values["widening"]], dtype=np.float64)
     except Exception as error:  # whatever the values are
         raise InputError(f"A doubt needs coefficients, bound and widening, found {brief(values)}.") from error
-    shapes = coefficients.shape == (7,) and rest.shape == (3,)
+    shapes = coefficients.ndim == 1 and 1 <= len(coefficients) <= _FEATURES and rest.shape == (3,)
     if not shapes or not (np.isfinite(coefficients).all() and np.isfinite(rest).all()) or rest[2] < 0:
         raise InputError(
-            f"A doubt needs 7 finite coefficients, a bound and 2 widenings (the second not negative), "
-            f"found {brief(values)}."
+            f"A doubt needs 1 to {_FEATURES} finite coefficients, a bound and 2 widenings (the second not "
+            f"negative), found {brief(values)}."
         )
+    coefficients = np.pad(coefficients, (0, _FEATURES - len(coefficients)))
     return Doubt(coefficients, float(rest[0]), (float(rest[1]), float(rest[2])))

@@ -21,7 +21,7 @@ from amvur.hand.loading import load_hand_model
 from amvur.hand.posing import HandPoser
 from amvur.image import check_image
 from amvur.inference.assemble import FittedHand, assemble
-from amvur.inference.calibration import hand_features, load_calibrations, mismatch_feature
+from amvur.inference.calibration import hand_features, load_calibrations
 from amvur.inference.camera import make_camera
 from amvur.inference.estimator.estimate import Estimator
 from amvur.inference.estimator.observation import observe
@@ -234,8 +234,8 @@ class Reconstructor:
         pictures = any(frame.image is not None for frame in frames)
         estimate = self.estimator(seen, network, landmarks, contours if pictures else None)
         looks = [contours.looks.get(i) for i in range(len(frames))]
-        mismatch = mismatch_feature([None if look is None else look.pixels for look in looks])
-        features = np.column_stack([hand_features(frames, seen, network, estimate), mismatch])
+        pixels = [None if look is None else look.pixels for look in looks]
+        features = hand_features(frames, seen, network, estimate, pixels)
         box_only = np.array([frame.box_only for frame in frames])
         inflation = self.calibrations.inflation(features, by_network, box_only)
         inflation = inflation * np.maximum(estimate.excess, 1.0)

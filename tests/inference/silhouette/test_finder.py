@@ -13,6 +13,7 @@ from truth import INTRINSICS, project_numpy
 from amvur.hand.kinematics import HandState
 from amvur.hand.loading import load_hand_model
 from amvur.hand.posing import HandPoser
+from amvur.inference.calibration import FEATURES
 from amvur.inference.estimator.config import ContourSettings
 from amvur.inference.frames import enter
 from amvur.inference.reconstructor import Reconstructor
@@ -65,10 +66,10 @@ def test_a_hand_is_drawn_to_its_contour_and_told_how_far_it_still_is_from_it(rec
     assert off_px(blind) > 4.5
     assert off_px(drawn) < 0.9 * off_px(blind)
     assert off_px(there) < 1.5
-    mismatch = [hand.features[-1] for hand in (there, drawn, far)]
+    mismatch = [hand.features[FEATURES.index("log_mismatch")] for hand in (there, drawn, far)]
     assert mismatch == sorted(mismatch)
     assert mismatch[2] > mismatch[0] + 0.5
-    assert blind.features[-1] == 0  # nothing was looked at
+    assert blind.features[-2] == 0  # nothing was looked at
 
 
 def test_a_hand_outside_of_the_picture_is_left_alone(reconstructor):
@@ -77,7 +78,7 @@ def test_a_hand_outside_of_the_picture_is_left_alone(reconstructor):
     (seeing,) = fit(reconstructor, gone, photograph())
     apart = np.linalg.norm(blind.posterior.state.transl - seeing.posterior.state.transl)
     assert apart < 0.02 * np.linalg.norm(blind.posterior.state.transl)
-    assert seeing.features[-1] == 0
+    assert seeing.features[-2] == 0
     assert seeing.look is None
     assert np.isfinite(seeing.posterior.mesh().vertices).all()
 
