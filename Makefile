@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: demo test fuzz lint format docs clean
 
-demo: .venv/.installed
+demo: .venv/.installed-demo
 	$(BIN)/amvur reconstruct examples --output output/demo
 	@echo "Look at output/demo: *_overlay.png (pictures), *.glb (3D, any glTF viewer), *.json (numbers)."
 
@@ -33,14 +33,23 @@ docs: .venv/.installed-docs
 clean:
 	rm -rf .venv build site output
 
-# An installation is repeated only when what it depends on has changed.
-.venv/.installed: pyproject.toml constraints.txt
+# An installation is repeated only when what it depends on has changed. What reconstructs is light; what trains and
+# tests brings PyTorch.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+
+.venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { \
 		echo "amvur needs Python 3.11 or later, found $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[dev]"
+	$(PYTHON) -m venv .venv
+
+.venv/.installed-demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) -e .
 	touch $@
 
+.venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) -e ".[dev]"
+	touch $@ .venv/.installed-demo
+
 .venv/.installed-docs: .venv/.installed
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[docs]"
+	$(INSTALL) -e ".[docs]"
 	touch $@

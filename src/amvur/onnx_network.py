@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, np.ndarray]
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_ENDLESS = (b'"\x04Loop', b'"\x04Scan')
+"""Kinds of nodes that may run for ever, as a file names them: field 4, `op_type`, of `NodeProto`
+(onnx.proto). None of the networks that are exported has any."""
 
 
 class OnnxNetwork:
@@ -111,6 +114,8 @@ class OnnxNetwork:
                 raise ValueError(f"it has {len(data):,} bytes")
             if self._sha256 and hashlib.sha256(data).hexdigest() != self._sha256:
                 raise ValueError("it is damaged, or another than was written")
+            if any(field in data for field in _ENDLESS):
+                raise ValueError("it has a loop, which may never end")
             return onnxruntime.InferenceSession(data, options, providers=[_PROVIDERS[self.device]])
         except Exception as error:  # onnxruntime's own classes derive from Exception alone
             message = f"The network {self.name} could not be loaded: {error}. {self._remedy}"

@@ -321,6 +321,8 @@ def test_task_files_that_are_none(tmp_path):
 
 def test_choices_of_detector():
     assert isinstance(make_detector("mediapipe"), MediaPipeDetector)
+    again = pickle.loads(pickle.dumps(make_detector("mediapipe", "cuda")))
+    assert [network.network.device for network in (again._palm_network, again._hand_network)] == ["cuda"] * 2
     assert isinstance(make_detector("none"), GivenBoxes)
     own = GivenBoxes()
     assert make_detector(own) is own

@@ -43,16 +43,17 @@ def chosen_side(side: SideChoice) -> Side | None:
     return None if side == "auto" else side
 
 
-def make_detector(choice: str | Path | Detector) -> Detector:
+def make_detector(choice: str | Path | Detector, device: str = "cpu") -> Detector:
     """Return the detector behind "mediapipe", "none" (boxes must be given) or the path of a `.task` file.
 
-    An object with `detect` is returned as it is. Files are checked here; the networks are loaded at the first
-    image. Raises `DetectorError` for missing or foreign files and `InputError` for anything else.
+    Networks run on `device`, "cpu" or "cuda". An object with `detect` is returned as it is.
+    Files are checked here; the networks are loaded at the first image. Raises `DetectorError` for missing or
+    foreign files and `InputError` for anything else.
     """
     if choice == "mediapipe":
         from amvur.detect.mediapipe_hands import MediaPipeDetector
 
-        return MediaPipeDetector()
+        return MediaPipeDetector(device=device)
     if choice == "none":
         from amvur.detect.given import GivenBoxes
 
@@ -60,7 +61,7 @@ def make_detector(choice: str | Path | Detector) -> Detector:
     if isinstance(choice, str | Path):
         from amvur.detect.mediapipe_hands import MediaPipeDetector
 
-        return MediaPipeDetector(task_file=Path(choice))
+        return MediaPipeDetector(task_file=Path(choice), device=device)
     if not callable(getattr(choice, "detect", None)):
         raise InputError(
             f"A detector must be 'mediapipe', 'none', the path of a hand_landmarker.task file or an object "

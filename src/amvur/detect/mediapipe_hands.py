@@ -92,21 +92,26 @@ class MediaPipeDetector:
     threads or forked processes if need be; `close` it or use it as a context manager. Pickles are small.
     """
 
-    def __init__(self, config: MediaPipeConfig | None = None, task_file: Path | None = None) -> None:
-        """Find the networks; raises `DetectorError` for a file that is missing or another one."""
-        self.config, self.task_file = config or MediaPipeConfig(), task_file
+    def __init__(
+        self, config: MediaPipeConfig | None = None, task_file: Path | None = None, device: str = "cpu"
+    ) -> None:
+        """Find the networks, to run on "cpu" or "cuda".
+
+        Raises `DetectorError` for a file that is missing or another one.
+        """
+        self.config, self.task_file, self.device = config or MediaPipeConfig(), task_file, device
         palm: Path | bytes = shipped_network("palm_detection")
         hand: Path | bytes = shipped_network("hand_landmarks")
         if task_file is not None:
             palm, hand = read_task(task_file)
         name = "" if task_file is None else str(task_file)
-        self._palm_network = Network(palm, PALM_INPUT_PX, PALM_OUTPUTS, name)
-        self._hand_network = Network(hand, HAND_INPUT_PX, LANDMARK_OUTPUTS, name)
+        self._palm_network = Network(palm, PALM_INPUT_PX, PALM_OUTPUTS, name, device)
+        self._hand_network = Network(hand, HAND_INPUT_PX, LANDMARK_OUTPUTS, name, device)
         self._closed = False
 
-    def __reduce__(self) -> tuple[type[MediaPipeDetector], tuple[MediaPipeConfig, Path | None]]:
+    def __reduce__(self) -> tuple[type[MediaPipeDetector], tuple[MediaPipeConfig, Path | None, str]]:
         """Pickle how it was made; the networks are read again."""
-        return MediaPipeDetector, (self.config, self.task_file)
+        return MediaPipeDetector, (self.config, self.task_file, self.device)
 
     def detect(
         self,

@@ -18,21 +18,26 @@ LANDMARKS_PX = 224
 
 
 class Network:
-    """One ONNX network of square RGB pictures, on the CPU: see `OnnxNetwork`.
+    """One ONNX network of square RGB pictures: see `OnnxNetwork`.
 
     `network(pictures)` takes `(B, S, S, 3)` uint8 and returns the raw outputs, each `(B, numbers)` float32,
     in the file's order.
     """
 
     def __init__(
-        self, model: Path | bytes, size_px: int, output_sizes: Sequence[int], name: str = ""
+        self,
+        model: Path | bytes,
+        size_px: int,
+        output_sizes: Sequence[int],
+        name: str = "",
+        device: str = "cpu",
     ) -> None:
         """Remember a network `size_px` pixels wide with outputs of `output_sizes` numbers; load it when used.
 
-        `model` is a path or the file's bytes, called `name` in messages.
+        `model` is a path or the file's bytes, called `name` in messages; `device` as of `OnnxNetwork`.
         """
         remedy = "Reinstall amvur, or give another file."
-        self.network = OnnxNetwork(model, name=name, error=DetectorError, remedy=remedy)
+        self.network = OnnxNetwork(model, name=name, device=device, error=DetectorError, remedy=remedy)
         self.size_px, self.output_sizes = size_px, tuple(output_sizes)
 
     def __call__(self, pictures: UInt8[np.ndarray, "B S S 3"]) -> tuple[Float[np.ndarray, "B _"], ...]:

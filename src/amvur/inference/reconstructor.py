@@ -79,9 +79,9 @@ class Reconstructor:
             "texture": texture,
             "uv_texture_px": uv_texture_px,
         }
-        self.detector = make_detector(detector)
-        self.hand_model = hand_model
         self.device = choose_device(device)
+        self.detector = make_detector(detector, self.device)
+        self.hand_model = hand_model
         arrays = self.arrays = load_hand_model(hand_model, "right")
         self.pose = HandPoser(arrays)
         self.segmentation = shipped_segmentation(self.device)
