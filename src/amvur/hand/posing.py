@@ -65,7 +65,8 @@ class HandPoser:
         blended = self._weights.swapaxes(-1, -2) @ transform.astype(dtype)  # (B, blocks, vertices, 12)
         padded = blended.shape[1] * blended.shape[2]
         blended = blended.reshape(count, padded, 3, 4)[:, : rest.shape[1]]
-        vertices = (blended[..., :3] @ rest[..., None])[..., 0] + blended[..., 3]
+        turned = (blended[..., axis] * rest[..., axis, None] for axis in range(3))
+        vertices = sum(turned, start=blended[..., 3])
         rest_joints = arrays.joint_template + (arrays.joint_shapedirs @ state.betas[:, None, :, None])[..., 0]
         carriers = list(JOINT_BONES)
         local = rest_joints - rest_joints[:, list(BONE_JOINTS)][:, carriers]

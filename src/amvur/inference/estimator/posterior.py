@@ -80,5 +80,6 @@ def aligned_std(
 ) -> Float32[np.ndarray, "P"]:
     """Return each point's standard deviation (m, rms over axes) after similarity alignment to `mean`."""
     aligned = align_similarity(samples, np.broadcast_to(mean, samples.shape))
-    std: np.ndarray = np.sqrt(np.square(aligned - mean).mean((0, 2))).astype(np.float32)
+    off = aligned - mean
+    std: np.ndarray = np.sqrt(np.einsum("npk,npk->p", off, off) / (3 * len(off))).astype(np.float32)
     return std

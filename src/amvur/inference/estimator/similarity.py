@@ -10,7 +10,7 @@ def align_similarity(
     source: Float[np.ndarray, "*batch N 3"],
     target: Float[np.ndarray, "*batch N 3"],
     weight: Float[np.ndarray, "*batch N 1"] | None = None,
-) -> Float64[np.ndarray, "*batch N 3"]:
+) -> Float[np.ndarray, "*batch N 3"]:
     """Move `source` onto `target` by the scale, rotation and translation of least squared distance.
 
     `weight` counts the squares; weights may all be zero: the result is then finite and means nothing.
@@ -30,14 +30,14 @@ def align_similarity(
 
 def _align_equally(
     source: Float[np.ndarray, "*batch N 3"], target: Float[np.ndarray, "*batch N 3"]
-) -> Float64[np.ndarray, "*batch N 3"]:
+) -> Float[np.ndarray, "*batch N 3"]:
     """Align with weights 1: sums by matrix products, which numpy does faster than over a first axis."""
-    share = np.full((1, source.shape[-2]), 1 / source.shape[-2])
+    share = np.full((1, source.shape[-2]), 1 / source.shape[-2], source.dtype)
     target_mean = share @ target
     a, b = source - share @ source, target - target_mean
     across = a.swapaxes(-1, -2)
     turn, stretch = _rotation(across @ b)
-    scale = stretch / np.maximum(np.trace(across @ a, axis1=-2, axis2=-1), 1e-12)
+    scale = stretch / np.maximum(np.einsum("...pk,...pk->...", a, a), 1e-12)
     aligned: np.ndarray = a @ (scale[..., None, None] * turn) + target_mean
     return aligned
 
