@@ -9,7 +9,7 @@ Finds the hands of pictures as `amvur reconstruct` does (any side, any place; an
 adds a line for each to ROWS.jsonl and prints the table of all of the file's lines. A second call goes on
 where the first stopped; the last form prints only. `labelled` is for a folder with `labels.json`
 (`benchmarks/real_photos.py`), `photos` for pictures or folders without labels. With `--cut 0.3` three of ten
-synthetic pictures end in the middle of the hand: a border takes 10 to 65 % of its length.
+pictures with labels end in the middle of the hand: a border takes 10 to 65 % of its length.
 
 Hands are sorted by the mean error of their joints after alignment, of those whose joints lie on average
 within 0.6 of the true hand's size in the picture; detections elsewhere are another line. "told" counts hands
@@ -72,7 +72,7 @@ def main() -> None:
         done = {row["picture"] for row in rows}
         pictures = {
             "synthetic": lambda: synthetic(args.seed, args.count, done, args.cut),
-            "labelled": lambda: labelled(args.paths[0], done),
+            "labelled": lambda: labelled(args.paths[0], done, args.cut),
             "photos": lambda: photos(args.paths, done),
         }[args.source]()
         rows += measure(Reconstructor(checkpoint=args.checkpoint), pictures, args.rows)
@@ -112,7 +112,8 @@ def cut_off(picture: Picture, generator: np.random.Generator) -> Picture:
     low, high = truth.joints_2d.min(0), truth.joints_2d.max(0)
     axis, first = side % 2, side < 2
     border = low[axis] + share * (high - low)[axis] if first else high[axis] - share * (high - low)[axis]
-    border = int(np.clip(border, *((0, PIXELS - LEAST_PX) if first else (LEAST_PX, PIXELS))))
+    length = image.shape[1 - axis]
+    border = int(np.clip(border, *((0, length - LEAST_PX) if first else (LEAST_PX, length))))
     kept = slice(border, None) if first else slice(None, border)
     image = np.ascontiguousarray(image[:, kept] if axis == 0 else image[kept])
     moved = np.zeros(2)
@@ -120,13 +121,15 @@ def cut_off(picture: Picture, generator: np.random.Generator) -> Picture:
     return name, image, replace(truth, joints_2d=truth.joints_2d - moved)
 
 
-def labelled(folder: Path, done: set[str]) -> Iterator[Picture]:
-    """Yield labelled photographs."""
-    for sample in json.loads((folder / "labels.json").read_text())["samples"]:
+def labelled(folder: Path, done: set[str], cut: float) -> Iterator[Picture]:
+    """Yield labelled photographs, a share of them cut."""
+    for i, sample in enumerate(json.loads((folder / "labels.json").read_text())["samples"]):
         if sample["image"] not in done:
             joints, flat = (np.array(sample[key], dtype=np.float64) for key in ("joints_3d", "joints_2d"))
             truth = Truth(joints, flat, sample["side"] == "left")
-            yield sample["image"], load_image(folder / sample["image"]).pixels, truth
+            picture = sample["image"], load_image(folder / sample["image"]).pixels, truth
+            generator = np.random.default_rng(i)
+            yield cut_off(picture, generator) if generator.random() < cut else picture
 
 
 def photos(paths: list[Path], done: set[str]) -> Iterator[Picture]:
