@@ -30,6 +30,7 @@ import numpy as np
 
 from amvur import Reconstructor, load_image
 from amvur.data.synthetic.generator import SyntheticHands
+from amvur.detect.given import GivenBoxes
 from amvur.image import find_images
 from amvur.inference.assemble import assemble
 from amvur.inference.camera import make_camera
@@ -42,6 +43,7 @@ ON_THE_HAND = 0.6
 BATCH = 16
 PIXELS = 256
 CUT_SHARES, LEAST_PX = (0.1, 0.65), 64
+BOX_ERROR, BOX_MARGIN = 0.03, 0.05  # of the hand's size, as in scripts/calibrate_uncertainty.py
 ERRORS_MM = ((0, 10), (10, 15), (15, 20), (20, 1000), (15, 1000))
 
 
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=616161)
     parser.add_argument("--checkpoint", default="default", help="none, default or a checkpoint's folder")
     parser.add_argument("--cut", type=float, default=0.0, help="share of pictures that cut the hand")
+    parser.add_argument("--box-only", action="store_true", help="boxes as users draw them, no detector")
     args = parser.parse_args()
     rows = read_rows(args.rows)
     if args.source is not None:
@@ -75,7 +78,8 @@ def main() -> None:
             "labelled": lambda: labelled(args.paths[0], done, args.cut),
             "photos": lambda: photos(args.paths, done),
         }[args.source]()
-        rows += measure(Reconstructor(checkpoint=args.checkpoint), pictures, args.rows)
+        detector = "none" if args.box_only else "mediapipe"
+        rows += measure(Reconstructor(checkpoint=args.checkpoint, detector=detector), pictures, args.rows)
     print(table(rows))
 
 
@@ -155,7 +159,12 @@ def measure(reconstructor: Reconstructor, pictures: Iterator[Picture], path: Pat
 
 def hands_of(reconstructor: Reconstructor, image: np.ndarray, truth: Truth | None) -> list[dict[str, Any]]:
     """Return what is stated of the hands of a picture, beside the truth."""
-    detections = reconstructor.detector.detect(image)
+    if isinstance(reconstructor.detector, GivenBoxes):
+        assert truth is not None
+        box, side = drawn_box(truth, image.shape), "left" if truth.left else "right"
+        detections = [] if box is None else reconstructor.detector.detect(image, boxes=box[None], side=side)
+    else:
+        detections = reconstructor.detector.detect(image)
     if not detections:
         return []
     height, width = image.shape[:2]
@@ -174,9 +183,22 @@ def hands_of(reconstructor: Reconstructor, image: np.ndarray, truth: Truth | Non
             "outside": outside(hand.joints_2d, hand.box_xyxy_px),
             "warnings": list(hand.warnings),
             "cut": float(fitted.features[-1]),
+            "box_only": fitted.frame.box_only,
         }
         rows.append(row if truth is None else row | compared(hand, truth))
     return rows
+
+
+def drawn_box(truth: Truth, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return a box as a user draws it: near the joints, in the picture; None where too little is in it."""
+    low, high = truth.joints_2d.min(0), truth.joints_2d.max(0)
+    size = (high - low).max()
+    noise = np.random.default_rng(int(1000 * size)).standard_normal((2, 2))
+    low, high = (end + BOX_ERROR * size * off for end, off in zip((low, high), noise, strict=True))
+    box = np.concatenate([low - BOX_MARGIN * size, high + BOX_MARGIN * size])
+    inside = np.clip(box, 0, [*shape[1::-1]] * 2)
+    enough = (inside[2:] - inside[:2]).min() > 0.3 * (box[2:] - box[:2]).min()
+    return inside if enough else None
 
 
 def compared(hand: Any, truth: Truth) -> dict[str, Any]:

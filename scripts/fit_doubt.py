@@ -1,8 +1,10 @@
 """Learn from synthetic hands how likely a hand is a wrong one: the section "doubt" of a calibration.
 
-    python benchmarks/wildness.py ROWS.jsonl synthetic --seed 515151 --count 1400 --checkpoint default
+    python benchmarks/wildness.py ROWS.jsonl synthetic --seed 515151 --count 1500 --cut 0.3
     python scripts/fit_doubt.py ROWS.jsonl src/amvur/assets/default/config.json
-    python benchmarks/wildness.py NONE.jsonl synthetic --seed 515151 --count 600 --checkpoint none
+    python benchmarks/wildness.py BOX.jsonl synthetic --seed 515151 --count 800 --cut 0.3 --box-only
+    python scripts/fit_doubt.py BOX.jsonl src/amvur/assets/default/config.json
+    python benchmarks/wildness.py NONE.jsonl synthetic --seed 515151 --count 800 --cut 0.3 --checkpoint none
     python scripts/fit_doubt.py NONE.jsonl src/amvur/inference/assets/calibration.json
 
 All hands that were found on the true one count, of wrong side too: `scripts/calibrate_uncertainty.py`, to be
@@ -39,7 +41,8 @@ def main() -> None:
     rows = [row for row in rows if row.get("beside", ON_THE_HAND) < ON_THE_HAND]
     doubt = fit(rows) | {"source": f"scripts/fit_doubt.py: {len(rows)} synthetic hands"}
     content = json.loads(args.config.read_text())
-    place = content["calibration"]["network"] if "calibration" in content else content
+    kind = "box" if rows[0]["box_only"] else "network"
+    place = content["calibration"][kind] if "calibration" in content else content
     place["doubt"] = doubt
     args.config.write_text(json.dumps(content, indent=2) + "\n")
     print(json.dumps(doubt))
