@@ -16,6 +16,7 @@ from amvur.errors import AmvurError, ModelFileError, OutputError
 from amvur.hand.open_hand import load_open_hand
 from amvur.inference import trained
 from amvur.inference.calibration import load_calibrations
+from amvur.inference.estimator.config import EstimatorConfig
 from amvur.inference.network_view import FusionSettings
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.trained import load_trained
@@ -54,9 +55,19 @@ def test_settings_and_calibration_come_from_the_folder(folder):
         folder,
         fusion={"network_scale_3d": 2, "crop_scales": [1.2, 1.5], "later": 1},
         calibration={"network": CALIBRATION, "box": CALIBRATION | {"source": "boxes"}},
+        estimator={
+            "contour_rounds": 1,
+            "contours": {"search_px": 5},
+            "parting": {"max_steps": 3},
+            "later": 1,
+        },
     )
     reconstruct = Reconstructor(detector="none", device="cpu", checkpoint=str(folder))
     assert reconstruct.trained.fusion == FusionSettings(2.0, 1.5, (1.2, 1.5))
+    told, usual = reconstruct.estimator.config, EstimatorConfig()
+    assert (told.contour_rounds, told.contours.search_px, told.parting.max_steps) == (1, 5.0, 3)
+    assert told.contours.temper == usual.contours.temper
+    assert told.plausible == usual.plausible
     assert reconstruct.calibrations.network.source == "test"
     assert reconstruct.calibrations.detector is load_calibrations().detector
     assert reconstruct.calibrations.of(True, True).source == "boxes"
@@ -87,6 +98,11 @@ def test_the_shipped_default_is_loaded(folder, monkeypatch):
         {"hand_model": {"name": "open", "sha256": "0" * 64}},
         {"fusion": {"network_scale_3d": "much"}},
         {"fusion": {"network_scale_3d": -1}},
+        {"estimator": {"contour_rounds": 10**6}},
+        {"estimator": {"first": {"max_steps": 10**9}}},
+        {"estimator": {"contours": {"crop_px": 0}}},
+        {"estimator": {"plausible": {"distance_ratio": [0.5, -1]}}},
+        {"estimator": {"parting": 3}},
         {"calibration": {"network": {"coefficients": [1]}}},
         {"calibration": {"coefficients": [1]}},
     ],

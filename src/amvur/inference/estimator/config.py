@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from amvur.errors import InputError
+
+_MOST = {"max_steps": 1000, "contour_rounds": 20, "search_px": 64}
+"""Beyond these no fit comes to an end."""
+
+
+def _check(settings: Any) -> None:
+    """Raise `InputError` for numbers that are not finite and above 0 (counts: 0 too), or beyond `_MOST`."""
+    for name in (own.name for own in fields(settings)):
+        values = getattr(settings, name)
+        for value in values if isinstance(values, tuple) else (values,):
+            least = 0 if isinstance(value, int) else math.ulp(0.0)
+            if isinstance(value, int | float) and not least <= value <= _MOST.get(name, 10**9):
+                raise InputError(f"The estimator's {name} cannot be {value}.")
 
 
 @dataclass(frozen=True)
@@ -13,6 +30,10 @@ class SolverSettings:
     tolerance: float = 1e-3
     initial_damping: float = 1e-2
     max_damping: float = 1e6
+
+    def __post_init__(self) -> None:
+        """Refuse what never ends."""
+        _check(self)
 
 
 @dataclass(frozen=True)
@@ -32,6 +53,10 @@ class PlausibleRange:
     nearest_m: float = 0.05
     distance_ratio: tuple[float, float] = (0.35, 1.8)
 
+    def __post_init__(self) -> None:
+        """Refuse what no hand can keep to."""
+        _check(self)
+
 
 @dataclass(frozen=True)
 class ContourSettings:
@@ -45,7 +70,7 @@ class ContourSettings:
     mesh's, by `thickness_std_px` a side.
     """
 
-    crop_px: int = 128
+    crop_px: float = 128.0
     mesh_std_px: float = 2.9
     search_px: float = 8.0
     most_evidence: float = 3.0
@@ -53,6 +78,10 @@ class ContourSettings:
     model_std_px: float = 1.15
     repeats: float = 5.6
     thickness_std_px: float = 1.7
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be looked for."""
+        _check(self)
 
 
 @dataclass(frozen=True)
@@ -77,3 +106,7 @@ class EstimatorConfig:
     contours: ContourSettings = field(default_factory=ContourSettings)
     contour_rounds: int = 3
     moved_m: float = 0.0015
+
+    def __post_init__(self) -> None:
+        """Refuse what never ends."""
+        _check(self)
