@@ -18,7 +18,7 @@ from timing import machine
 from amvur.geometry.cameras import project
 from amvur.hand.model import HandModel
 from amvur.hand.open_hand import load_open_hand
-from amvur.inference.texture import sample_vertex_colors
+from amvur.inference.texture.sampling import sample_vertex_colors
 from amvur.render import rasterize, render_hand, shade
 
 SIZES = ((224, 224), (640, 480))

@@ -22,7 +22,7 @@ from amvur.cli.options import Reconstruct
 from amvur.cli.reconstruct import run_reconstruct
 from amvur.hand.model import HandModel
 from amvur.inference.frames import enter
-from amvur.inference.texture import sample_vertex_colors
+from amvur.inference.texture.sampling import sample_vertex_colors
 from amvur.render import rasterize
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "open_palm.jpg"

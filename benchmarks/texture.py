@@ -38,8 +38,8 @@ from amvur.data.synthetic.benchmark_set import OCCLUSION_EDGES
 from amvur.image import find_images, load_image
 from amvur.inference.estimator.posterior import STD_SAMPLES
 from amvur.inference.reconstructor import Reconstructor
-from amvur.inference.regressed_texture import Texture, default_texture
-from amvur.inference.texture import sample_vertex_colors
+from amvur.inference.texture.regression import Texture, default_texture
+from amvur.inference.texture.sampling import sample_vertex_colors
 
 
 def main() -> None:

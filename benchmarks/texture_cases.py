@@ -20,9 +20,10 @@ from amvur.geometry.cameras import project
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.estimator.projection import project as project_numpy
-from amvur.inference.regressed_texture import Texture, load_regressor, pixel_equations
-from amvur.inference.texture import sample_vertex_colors
-from amvur.inference.vertex_evidence import HandView, look_at_hand, skin_raster, vertex_evidence
+from amvur.inference.texture.evidence import vertex_evidence
+from amvur.inference.texture.regression import Texture, load_regressor, pixel_equations
+from amvur.inference.texture.sampling import sample_vertex_colors
+from amvur.inference.view import HandView, look_at_hand, skin_raster
 from amvur.models.texture import GlobalColors
 from amvur.structures import Camera
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from amvur.inference.regressed_texture import Texture
-from amvur.inference.vertex_evidence import HandView
+from amvur.inference.texture.regression import Texture
+from amvur.inference.view import HandView
 from amvur.raster import interpolate, rasterize
 
 _FULL_SCALE = 0.2

@@ -36,7 +36,7 @@ from amvur.inference.assemble import assemble
 from amvur.inference.camera import make_camera
 from amvur.inference.estimator.similarity import align_similarity
 from amvur.inference.frames import enter, merge_passes
-from amvur.inference.regressed_texture import Texture
+from amvur.inference.texture.regression import Texture
 
 RADIUS_90 = 2.5003  # of a 3D isotropic normal distribution, in standard deviations of an axis
 ON_THE_HAND = 0.6

@@ -40,7 +40,7 @@ from amvur.inference.assemble import UNSURE_STD_M
 from amvur.inference.calibration import FEATURES, Calibration
 from amvur.inference.estimator.posterior import STD_SAMPLES, aligned_std
 from amvur.inference.frames import HandFrame, lies_on
-from amvur.inference.network_view import FusionSettings, NetworkView
+from amvur.inference.network.view import FusionSettings, NetworkView
 from amvur.inference.reconstructor import Reconstructor
 from amvur.structures import HandDetection, RgbImage, Side
 

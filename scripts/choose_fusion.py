@@ -26,7 +26,7 @@ from rendered_hands import framed
 
 from amvur import load_image
 from amvur.geometry.procrustes import align_similarity
-from amvur.inference.network_view import FusionSettings
+from amvur.inference.network.view import FusionSettings
 from amvur.inference.reconstructor import Reconstructor
 
 SCALES_3D = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0)

@@ -16,7 +16,7 @@ from texture_data import NAMES, SEED, error_shares, shows_hand, spread_px, with_
 
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference.regressed_texture import (
+from amvur.inference.texture.regression import (
     USUAL,
     FitSettings,
     VertexColors,
@@ -24,7 +24,7 @@ from amvur.inference.regressed_texture import (
     pixel_equations,
     settle,
 )
-from amvur.inference.vertex_evidence import HandView, look_at_hand
+from amvur.inference.view import HandView, look_at_hand
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.estimator.posterior import projected_std
 from amvur.inference.silhouette.segmentation import Segmentation, shipped_segmentation
-from amvur.inference.vertex_evidence import HandView, look_at_hand, vertex_evidence
+from amvur.inference.texture.evidence import vertex_evidence
+from amvur.inference.view import HandView, look_at_hand
 from amvur.models.texture import VertexEvidence
 
 SEED = 17

@@ -35,7 +35,7 @@ from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.silhouette.finder import inside_image
 from amvur.inference.silhouette.segmentation import LEAST_STD_PX, NEAR_PX, outline_hints
-from amvur.inference.vertex_evidence import look_at_hand, skin_raster
+from amvur.inference.view import look_at_hand, skin_raster
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.segmentation import HandSegmenter, SegmentationConfig
 from amvur.pretrained import networks_of

@@ -11,7 +11,7 @@ from amvur.checkpoint import save_checkpoint
 from amvur.checkpoint_folder import ONNX, read_config
 from amvur.cli import main
 from amvur.cli.export_network import try_to_add_networks
-from amvur.inference.trained import load_trained
+from amvur.inference.network.trained import load_trained
 
 
 def amvur(*arguments):

@@ -101,7 +101,7 @@ def _sums(path):
 
 
 def _read_checkpoint(path):
-    from amvur.inference.trained import load_trained
+    from amvur.inference.network.trained import load_trained
 
     network = load_trained(path).network
     network(np.zeros((2, network.image_px, network.image_px, 3), np.uint8))

@@ -8,7 +8,7 @@ from scipy.special import expit
 from amvur.errors import InputError
 from amvur.inference.calibration import FEATURES, calibration_from, load_calibrations
 from amvur.inference.doubt import Doubt, doubt_from
-from amvur.inference.trained import load_trained
+from amvur.inference.network.trained import load_trained
 
 VALUES = {"coefficients": [-1.0, 0.5, 0.0, 0.0, 0.0, 2.0, 1.0], "bound": 0.1, "widening": [0.4, 0.2]}
 

@@ -12,8 +12,8 @@ from truth import INTRINSICS, exact_observations, project_numpy, true_hands
 from amvur.geometry import cameras
 from amvur.inference.estimator.posterior import aligned_std
 from amvur.inference.frames import enter, merge_passes
-from amvur.inference.fusion import fuse, view_rotation
-from amvur.inference.network_view import FusionSettings, look
+from amvur.inference.network.fusion import fuse, view_rotation
+from amvur.inference.network.view import FusionSettings, look
 from amvur.inference.reconstructor import Reconstructor
 from amvur.structures import Camera, HandDetection
 

@@ -13,8 +13,8 @@ from amvur.inference.calibration import FEATURES, calibration_from, hand_feature
 from amvur.inference.estimator.estimate import Estimate
 from amvur.inference.estimator.observation import observe
 from amvur.inference.frames import enter
-from amvur.inference.fusion import fuse
-from amvur.inference.network_view import NetworkView
+from amvur.inference.network.fusion import fuse
+from amvur.inference.network.view import NetworkView
 from amvur.inference.silhouette.segmentation import HandPixels
 from amvur.structures import Camera
 

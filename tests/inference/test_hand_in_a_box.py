@@ -6,9 +6,9 @@ from test_reconstructor import IMAGE, WIDTH, detect, true_mesh
 from truth import INTRINSICS
 
 from amvur.inference.frames import enter
-from amvur.inference.network_view import FusionSettings, JointEstimates, look
+from amvur.inference.network.trained import TrainedNetwork
+from amvur.inference.network.view import FusionSettings, JointEstimates, look
 from amvur.inference.reconstructor import Reconstructor
-from amvur.inference.trained import TrainedNetwork
 from amvur.structures import Camera, HandDetection
 
 

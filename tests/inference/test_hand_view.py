@@ -9,7 +9,7 @@ import torch
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.silhouette.finder import inside_image
-from amvur.inference.vertex_evidence import look_at_hand
+from amvur.inference.view import look_at_hand
 from amvur.structures import Camera, RgbImage
 
 CAMERA = np.array([[420.0, 0, 160], [0, 420.0, 120], [0, 0, 1]])

@@ -10,8 +10,8 @@ from truth import INTRINSICS, project_numpy
 
 from amvur.errors import InputError
 from amvur.inference.frames import enter
-from amvur.inference.fusion import view_rotation
-from amvur.inference.network_view import FusionSettings, crop_of, look
+from amvur.inference.network.fusion import view_rotation
+from amvur.inference.network.view import FusionSettings, crop_of, look
 from amvur.inference.reconstructor import Reconstructor
 from amvur.structures import Camera, HandDetection
 

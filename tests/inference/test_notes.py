@@ -9,8 +9,8 @@ from onnx_file import add_hand_network
 
 from amvur.checkpoint import save_checkpoint
 from amvur.checkpoint_folder import default_checkpoint
-from amvur.inference.network_view import FusionSettings
-from amvur.inference.trained import load_trained
+from amvur.inference.network.trained import load_trained
+from amvur.inference.network.view import FusionSettings
 
 
 @pytest.mark.parametrize(("card", "told"), [({"step": 3}, 1), ({"step": 100_000}, 0), ({}, 0)])

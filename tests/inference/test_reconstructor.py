@@ -19,7 +19,7 @@ from amvur.hand.poses import named_pose
 from amvur.hand.prior import make_prior
 from amvur.inference.assemble import VALID_STD_M
 from amvur.inference.reconstructor import Reconstructor
-from amvur.inference.vertex_evidence import look_at_hand
+from amvur.inference.view import look_at_hand
 from amvur.onnx_network import choose_device
 from amvur.structures import HandDetection
 

@@ -12,7 +12,9 @@ from amvur.checkpoint import save_checkpoint
 from amvur.errors import InputError, ModelFileError
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
-from amvur.inference.regressed_texture import (
+from amvur.inference.silhouette.segmentation import shipped_segmentation
+from amvur.inference.texture.evidence import feature_width, vertex_evidence
+from amvur.inference.texture.regression import (
     OUTPUTS,
     FitSettings,
     TextureRegressor,
@@ -24,10 +26,9 @@ from amvur.inference.regressed_texture import (
     pixel_equations,
     settle,
 )
-from amvur.inference.silhouette.segmentation import shipped_segmentation
-from amvur.inference.texture import SKIN_COLOR
-from amvur.inference.texturing import make_texturing
-from amvur.inference.vertex_evidence import feature_width, look_at_hand, vertex_evidence
+from amvur.inference.texture.sampling import SKIN_COLOR
+from amvur.inference.texture.texturing import make_texturing
+from amvur.inference.view import look_at_hand
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.texture import TextureConfig, TextureHead, VertexEvidence
 from amvur.onnx_network import OnnxNetwork
@@ -293,7 +294,7 @@ def test_choices(monkeypatch):
         make_texturing("painted", model().arrays)
     with pytest.raises(InputError, match="16 to 8192"):
         make_texturing("sampled", model().arrays, 4)
-    monkeypatch.setattr("amvur.inference.texturing.default_texture", lambda: None)
+    monkeypatch.setattr("amvur.inference.texture.texturing.default_texture", lambda: None)
     assert make_texturing("auto", model().arrays).regressor is None
     with pytest.raises(ModelFileError, match="no texture head"):
         make_texturing("regressed", model().arrays)

@@ -10,7 +10,7 @@ from amvur.data.synthetic.generator import SyntheticHands
 from amvur.detect.given import given_joints
 from amvur.inference.camera import make_camera
 from amvur.inference.frames import enter
-from amvur.inference.trained import load_trained
+from amvur.inference.network.trained import load_trained
 from amvur.pretrained import load_network
 from amvur.training.targets import as_right_hands
 

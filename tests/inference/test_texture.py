@@ -5,7 +5,7 @@ import pytest
 import torch
 import trimesh
 
-from amvur.inference.texture import SKIN_COLOR, sample_vertex_colors
+from amvur.inference.texture.sampling import SKIN_COLOR, sample_vertex_colors
 from amvur.render import Lighting, render_hand
 
 SKIN = np.array([0.75, 0.55, 0.45])

@@ -14,7 +14,7 @@ from amvur.export import glb_bytes, read_glb
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.inference.reconstructor import Reconstructor
-from amvur.inference.regressed_texture import default_texture
+from amvur.inference.texture.regression import default_texture
 from amvur.structures import HandDetection
 
 HEIGHT, WIDTH = 480, 640

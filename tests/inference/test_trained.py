@@ -14,12 +14,12 @@ from amvur.checkpoint import save_checkpoint
 from amvur.checkpoint_folder import ONNX, add_onnx
 from amvur.errors import AmvurError, ModelFileError, OutputError
 from amvur.hand.open_hand import load_open_hand
-from amvur.inference import trained
 from amvur.inference.calibration import load_calibrations
 from amvur.inference.estimator.config import EstimatorConfig
-from amvur.inference.network_view import FusionSettings
+from amvur.inference.network import trained
+from amvur.inference.network.trained import load_trained
+from amvur.inference.network.view import FusionSettings
 from amvur.inference.reconstructor import Reconstructor
-from amvur.inference.trained import load_trained
 
 SETTINGS = {"image_px": 64, "hand_model": "open", "crop": "square"}
 CALIBRATION = {"coefficients": [0.5, 0, 0, 0], "floor_m": [0.001] * 21, "source": "test"}

@@ -14,8 +14,8 @@ from amvur.export import glb_bytes, read_glb
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel
 from amvur.hand.texture_coordinates import load_texture_coordinates
-from amvur.inference.regressed_texture import Texture
-from amvur.inference.uv_texture import bake
+from amvur.inference.texture.atlas import bake
+from amvur.inference.texture.regression import Texture
 from amvur.structures import UvTexture
 
 CAMERA = np.array([[420.0, 0, 160], [0, 420.0, 120], [0, 0, 1]])
@@ -35,7 +35,7 @@ def test_the_atlas_belongs_to_the_mesh_and_nothing_lies_on_another(side):
     assert atlas.uv.max() < 1
     signed = areas(atlas)
     assert (signed < 0).all() or (signed > 0).all()
-    from amvur.inference.uv_texture import _texels
+    from amvur.inference.texture.atlas import _texels
 
     face, _ = _texels(atlas, 512)
     covered = np.bincount(face[face >= 0], minlength=len(atlas.faces)) / 512**2

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from test_hand_view import look
 
 from amvur.hand.loading import load_hand_model
-from amvur.inference.vertex_evidence import sample_map, vertex_evidence
+from amvur.inference.texture.evidence import sample_map, vertex_evidence
 from amvur.render import vertex_normals
 
 
@@ -70,14 +70,15 @@ def test_evidence_is_what_torch_makes_of_the_same_view(rng):
 WITHOUT_TORCH = """
 import sys
 import numpy as np
-import amvur.inference.assemble, amvur.inference.silhouette.finder, amvur.inference.texturing
+import amvur.inference.assemble, amvur.inference.silhouette.finder, amvur.inference.texture.texturing
 from amvur.hand.loading import load_hand_model
 from amvur.hand.texture_coordinates import load_texture_coordinates
-from amvur.inference.regressed_texture import Texture
+from amvur.inference.texture.regression import Texture
 from amvur.inference.silhouette.segmentation import outline_hints
-from amvur.inference.texture import sample_vertex_colors
-from amvur.inference.uv_texture import bake
-from amvur.inference.vertex_evidence import look_at_hand, vertex_evidence
+from amvur.inference.texture.sampling import sample_vertex_colors
+from amvur.inference.texture.atlas import bake
+from amvur.inference.texture.evidence import vertex_evidence
+from amvur.inference.view import look_at_hand
 from amvur.viewer import draw_overlay
 from factories import make_hand
 

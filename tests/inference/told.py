@@ -6,9 +6,9 @@ import numpy as np
 from truth import INTRINSICS, project_numpy
 
 from amvur.inference.frames import enter
-from amvur.inference.fusion import view_rotation
-from amvur.inference.network_view import FusionSettings, JointEstimates, crop_of
-from amvur.inference.trained import TrainedNetwork
+from amvur.inference.network.fusion import view_rotation
+from amvur.inference.network.trained import TrainedNetwork
+from amvur.inference.network.view import FusionSettings, JointEstimates, crop_of
 from amvur.structures import Camera
 
 

@@ -15,7 +15,7 @@ from amvur.detect.networks import Network, shipped_network
 from amvur.detect.palms import crop_of_landmarks
 from amvur.detect.roll import box_overlap, likeliest_turn
 from amvur.errors import InputError, ModelFileError
-from amvur.inference.network_view import upright_crop
+from amvur.inference.network.view import upright_crop
 from amvur.models.landmark_backbone import LandmarkBackbone
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.network import NetworkConfig, make_network

@@ -9,7 +9,7 @@ from torch import nn
 from amvur.errors import AmvurError
 from amvur.hand.loading import load_hand_model
 from amvur.hand.network_constants import HAND_ARRAYS, network_constants
-from amvur.inference.trained import OUTPUTS, HandNetworkFile
+from amvur.inference.network.trained import OUTPUTS, HandNetworkFile
 from amvur.models import onnx_export
 from amvur.models.amvur import template_buffers
 from amvur.models.network import NetworkConfig, make_network

@@ -23,8 +23,8 @@ from amvur.inference.estimator.posterior import (
 )
 from amvur.inference.estimator.projection import project
 from amvur.inference.frames import HandFrame, leave
-from amvur.inference.regressed_texture import Texture
 from amvur.inference.silhouette.segmentation import HandLook
+from amvur.inference.texture.regression import Texture
 from amvur.structures import (
     Camera,
     HandParameters,

@@ -27,13 +27,13 @@ from amvur.inference.estimator.estimate import Estimator
 from amvur.inference.estimator.observation import observe
 from amvur.inference.estimator.posterior import LaplacePosterior, square_root_covariance
 from amvur.inference.frames import HandFrame, enter, merge_passes
-from amvur.inference.fusion import fuse
-from amvur.inference.network_view import NetworkView
+from amvur.inference.network.fusion import fuse
+from amvur.inference.network.trained import TrainedNetwork, load_trained
+from amvur.inference.network.view import NetworkView
 from amvur.inference.silhouette.finder import ContourFinder
 from amvur.inference.silhouette.segmentation import shipped_segmentation
 from amvur.inference.swapped_channels import HINT, hand_in_swapped, looks_blue
-from amvur.inference.texturing import make_texturing
-from amvur.inference.trained import TrainedNetwork, load_trained
+from amvur.inference.texture.texturing import make_texturing
 from amvur.onnx_network import choose_device
 from amvur.reading import brief
 from amvur.structures import HandDetection, HandReconstruction, RgbImage

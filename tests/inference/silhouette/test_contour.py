@@ -15,7 +15,7 @@ from amvur.inference.estimator.config import ContourSettings
 from amvur.inference.silhouette.contour import _locate, _without_thickness, find_contour, scale_of
 from amvur.inference.silhouette.finder import parts_of
 from amvur.inference.silhouette.segmentation import shipped_segmentation
-from amvur.inference.vertex_evidence import look_at_hand
+from amvur.inference.view import look_at_hand
 from amvur.render import rasterize
 
 CAMERA = np.array([[420.0, 0, 160], [0, 420.0, 120], [0, 0, 1]])

@@ -22,7 +22,7 @@ from amvur.inference.silhouette.segmentation import (
     shipped_segmentation,
     signed_depth,
 )
-from amvur.inference.vertex_evidence import look_at_hand
+from amvur.inference.view import look_at_hand
 from amvur.models.landmark_trunk import LandmarkTrunk
 from amvur.models.segmentation import HandSegmenter, SegmentationConfig
 from amvur.pretrained import load_segmenter

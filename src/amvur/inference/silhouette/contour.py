@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from amvur.inference.estimator.config import ContourSettings
 from amvur.inference.silhouette.segmentation import HandPixels
-from amvur.inference.vertex_evidence import HandView
+from amvur.inference.view import HandView
 
 _STEP_PX = 0.5
 _EVERY = 5

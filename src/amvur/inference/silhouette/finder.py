@@ -18,7 +18,7 @@ from amvur.inference.estimator.silhouette_term import Contours
 from amvur.inference.frames import HandFrame
 from amvur.inference.silhouette.contour import find_contour, scale_of
 from amvur.inference.silhouette.segmentation import HandLook, Segmentation
-from amvur.inference.vertex_evidence import HandView, look_at_hand
+from amvur.inference.view import HandView, look_at_hand
 from amvur.structures import Camera
 
 _NO_LINES = (np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0))

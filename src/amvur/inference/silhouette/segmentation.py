@@ -15,7 +15,7 @@ from scipy.special import expit, log_ndtr
 from amvur.checkpoint_folder import TRUNK, open_onnx, read_config, shipped
 from amvur.errors import ModelFileError
 from amvur.inference.silhouette.distance import nearest_marked
-from amvur.inference.vertex_evidence import HandView
+from amvur.inference.view import HandView
 from amvur.onnx_network import OnnxNetwork
 from amvur.raster import interpolate
 

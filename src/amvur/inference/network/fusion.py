@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from amvur.inference.estimator.observation import NetworkObservations, Observations
 from amvur.inference.frames import HandFrame
-from amvur.inference.network_view import FusionSettings, NetworkView
+from amvur.inference.network.view import FusionSettings, NetworkView
 
 
 def fuse(

@@ -11,9 +11,10 @@ from PIL import Image
 from scipy import ndimage
 
 from amvur.hand.texture_coordinates import TextureCoordinates
-from amvur.inference.regressed_texture import Texture
 from amvur.inference.silhouette.distance import nearest_marked
-from amvur.inference.vertex_evidence import HandView, facing, look_at_hand
+from amvur.inference.texture.evidence import facing
+from amvur.inference.texture.regression import Texture
+from amvur.inference.view import HandView, look_at_hand
 from amvur.raster import rasterize, vertex_normals
 from amvur.structures import RgbImage, UvTexture
 

@@ -22,14 +22,9 @@ from amvur.checkpoint_folder import open_onnx, read_config, shipped
 from amvur.errors import ModelFileError
 from amvur.hand.model_arrays import HandModelArrays
 from amvur.inference.silhouette.segmentation import HandLook, Segmentation, shipped_segmentation
-from amvur.inference.texture import sample_vertex_colors
-from amvur.inference.vertex_evidence import (
-    HandView,
-    VertexEvidence,
-    feature_width,
-    look_at_hand,
-    vertex_evidence,
-)
+from amvur.inference.texture.evidence import VertexEvidence, feature_width, vertex_evidence
+from amvur.inference.texture.sampling import sample_vertex_colors
+from amvur.inference.view import HandView, look_at_hand
 from amvur.onnx_network import OnnxNetwork
 from amvur.reading import brief
 from amvur.structures import RgbImage

@@ -18,7 +18,7 @@ from amvur.hand.network_constants import network_constants
 from amvur.inference.calibration import Calibration, calibration_from
 from amvur.inference.estimator.config import EstimatorConfig
 from amvur.inference.frames import HandFrame
-from amvur.inference.network_view import FusionSettings, JointEstimates, JointNetwork, NetworkView, look
+from amvur.inference.network.view import FusionSettings, JointEstimates, JointNetwork, NetworkView, look
 from amvur.onnx_network import OnnxNetwork
 from amvur.reading import brief
 from amvur.settings import from_json
@@ -73,7 +73,7 @@ class TrainedNetwork:
     notes: tuple[str, ...] = ()
 
     def look(self, frames: Sequence[HandFrame]) -> list[NetworkView | None]:
-        """Return what the network says of every hand: see `amvur.inference.network_view.look`."""
+        """Return what the network says of every hand: see `amvur.inference.network.view.look`."""
         return look(self.network, frames, self.fusion)
 
     def close(self) -> None:

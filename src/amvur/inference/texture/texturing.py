@@ -13,10 +13,10 @@ from amvur.errors import InputError, ModelFileError
 from amvur.hand.loading import OPEN_HAND
 from amvur.hand.model_arrays import HandModelArrays
 from amvur.hand.texture_coordinates import TextureCoordinates, load_texture_coordinates
-from amvur.inference.regressed_texture import Texture, TextureRegressor, default_texture, load_regressor
 from amvur.inference.silhouette.segmentation import HandLook, Segmentation
-from amvur.inference.texture import sample_vertex_colors
-from amvur.inference.uv_texture import bake
+from amvur.inference.texture.atlas import bake
+from amvur.inference.texture.regression import Texture, TextureRegressor, default_texture, load_regressor
+from amvur.inference.texture.sampling import sample_vertex_colors
 from amvur.structures import RgbImage, UvTexture
 
 _MIN_UV_PX, _MAX_UV_PX = 16, 8192

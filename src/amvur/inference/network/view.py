@@ -76,7 +76,7 @@ class JointEstimates:
 
 
 class JointNetwork(Protocol):
-    """A network as used here: `amvur.inference.trained.HandNetworkFile`, or something like it in tests.
+    """A network as used here: `trained.HandNetworkFile`, or something like it in tests.
 
     It reads pictures of `image_px` pixels a side, of any roll or, with `upright`, with the fingers up.
     """
