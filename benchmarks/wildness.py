@@ -182,7 +182,6 @@ def hands_of(reconstructor: Reconstructor, image: np.ndarray, truth: Truth | Non
             "std_mm": 1000 * float(hand.joints_std.mean()),
             "outside": outside(hand.joints_2d, hand.box_xyxy_px),
             "warnings": list(hand.warnings),
-            "cut": float(fitted.features[-1]),
             "box_only": fitted.frame.box_only,
         }
         rows.append(row if truth is None else row | compared(hand, truth))

@@ -202,7 +202,7 @@ def boxes_of(
 
 
 def measure(reconstructor: Reconstructor, cases: list[Case]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return errors (N,21) m after alignment, features (N,8) and standard deviations (N,21,K).
+    """Return errors (N,21) m after alignment, features (N,7) and standard deviations (N,21,K).
 
     The standard deviations are those of the joints at the inflations exp(`LOG_INFLATIONS`), no floor.
     """

@@ -19,7 +19,7 @@ def doubt():
 
 
 def test_the_probability_is_logistic(doubt):
-    features = np.array([1.0, 2.0, 5.0, 0.3, 0.1, 0.25, -0.5, 0.7])
+    features = np.array([1.0, 2.0, 5.0, 0.3, 0.1, 0.25, -0.5])
     odds = -1 + 0.5 * 2 + 2 * 0.25 - 0.5
     assert doubt.log_odds(features) == pytest.approx(odds)
     assert doubt.probability(features) == pytest.approx(expit(odds))
@@ -31,7 +31,7 @@ def test_the_probability_is_logistic(doubt):
     [(-9.0, 1, False), (0.0, np.exp(0.4), False), (1.0, np.exp(0.6), True), (99.0, 3.5, True)],
 )
 def test_doubt_widens_and_is_told(doubt, odds, factor, unsure):
-    features = np.array([-odds, *[0.0] * 7])  # the first coefficient is -1
+    features = np.array([-odds, *[0.0] * 6])  # the first coefficient is -1
     assert doubt.factor(features) == pytest.approx(factor)
     assert doubt.unsure(features) == unsure
 
@@ -39,7 +39,7 @@ def test_doubt_widens_and_is_told(doubt, odds, factor, unsure):
 @pytest.mark.parametrize(
     "change",
     [
-        {"coefficients": [1.0] * 9}, {"coefficients": [float("nan")] * 7}, {"coefficients": "x"}, {"bound": None},
+        {"coefficients": [1.0] * 8}, {"coefficients": [float("nan")] * 7}, {"coefficients": "x"}, {"bound": None},
         {"bound": float("inf")}, {"widening": [1.0]}, {"widening": [1.0, -0.1]}, {"widening": 3},
     ],
 )  # fmt: skip
@@ -56,7 +56,7 @@ def test_what_ships_doubts_more_what_was_seen_worse():
     network = load_trained("default").calibrations["network"]
     for calibration in (load_calibrations().detector, network):
         usual = np.eye(len(FEATURES))[0]
-        worse = usual + np.array([0.0, 1.5, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+        worse = usual + np.array([0.0, 1.5, 0.0, 0.0, 0.0, 0.0, 1.0])
         assert isinstance(calibration.doubt, Doubt)
         assert calibration.doubt.probability(usual) < 0.2 < 0.5 < calibration.doubt.probability(worse)
         assert not calibration.doubt.unsure(usual)

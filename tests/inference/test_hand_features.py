@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from test_reconstructor import WIDTH, detect, true_mesh
 from told import ToldNetwork
-from truth import INTRINSICS, project_numpy
+from truth import INTRINSICS
 
 from amvur.detect.convention import load_convention
 from amvur.hand.kinematics import N_PARAMETERS, HandState
@@ -21,9 +21,9 @@ from amvur.structures import Camera
 JOINTS = true_mesh()[1]
 
 
-def features(joints, view, pixels=None, width=WIDTH):
+def features(joints, view, pixels=None):
     """Features of a hand fitted with these joints (m), of whom the detector knows the true ones."""
-    frames = enter(None, Camera(INTRINSICS, "given", width, 480), [detect(JOINTS)])
+    frames = enter(None, Camera(INTRINSICS, "given", WIDTH, 480), [detect(JOINTS)])
     seen, told = observe(frames, load_convention("amvur")), None
     if view is not None:
         seen, told = fuse(seen, frames, [view], ToldNetwork().trained().fusion)
@@ -63,8 +63,8 @@ def test_without_a_network_there_is_no_disagreement():
 
 def test_a_calibration_may_leave_the_last_features_out():
     read = calibration_from({"coefficients": [0.5, 1.0], "floor_m": [0.001] * 21})
-    np.testing.assert_array_equal(read.coefficients, [0.5, 1, 0, 0, 0, 0, 0, 0])
-    np.testing.assert_allclose(read.inflation(np.array([[1, 0.5, 9, 9, 9, 9, 9, 9.0]])), np.exp(1.0))
+    np.testing.assert_array_equal(read.coefficients, [0.5, 1, 0, 0, 0, 0, 0])
+    np.testing.assert_allclose(read.inflation(np.array([[1, 0.5, 9, 9, 9, 9, 9.0]])), np.exp(1.0))
 
 
 def test_a_network_half_as_sure_is_told_so():
@@ -94,10 +94,3 @@ def test_a_mesh_beside_the_segmented_hand_tells_and_an_unknown_picture_does_not(
         features(JOINTS, None, pixels)["log_mismatch"] for pixels in (seen(90), seen(80), seen(100), None)
     ]
     np.testing.assert_allclose(found, [0, np.log(2), np.log(0.2), 0], atol=1e-6)
-
-
-def test_joints_beyond_the_border_are_counted():
-    x = np.sort(project_numpy(JOINTS)[:, 0])
-    assert features(JOINTS, None)["cut"] == 0
-    border = int(np.ceil((x[13] + x[14]) / 2))
-    assert features(JOINTS, None, width=border)["cut"] == pytest.approx((x > border).mean())

@@ -200,7 +200,7 @@ def test_a_hand_beyond_its_box_is_told(reconstructor, truth):
 
 def test_doubt_widens_and_is_told(reconstructor, truth, monkeypatch):
     calibration = reconstructor.calibrations.detector
-    doubts = [replace(calibration.doubt, coefficients=np.array([odds, *[0.0] * 7])) for odds in (-20.0, 2.0)]
+    doubts = [replace(calibration.doubt, coefficients=np.array([odds, *[0.0] * 6])) for odds in (-20.0, 2.0)]
     hands = []
     for doubt in [None, *doubts]:
         own = replace(calibration, doubt=doubt)

@@ -62,7 +62,7 @@ class FittedHand:
 
     frame: HandFrame
     posterior: LaplacePosterior
-    features: Float[np.ndarray, "8"]
+    features: Float[np.ndarray, "7"]
     curvature: Float64[np.ndarray, "61 61"]
     prior_curvature: Float64[np.ndarray, "61 61"]
     by_network: bool = False

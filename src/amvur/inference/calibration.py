@@ -21,7 +21,6 @@ from amvur.errors import InputError
 from amvur.inference.doubt import Doubt, doubt_from
 from amvur.inference.estimator.estimate import Estimate
 from amvur.inference.estimator.observation import NetworkObservations, Observations
-from amvur.inference.estimator.projection import project
 from amvur.inference.estimator.similarity import align_similarity
 from amvur.inference.frames import HandFrame
 from amvur.inference.silhouette.segmentation import HandPixels
@@ -40,7 +39,6 @@ FEATURES = (
     "log_disagreement",
     "log_network_std",
     "log_mismatch",
-    "cut",
 )
 
 
@@ -54,12 +52,12 @@ class Calibration:
     that was measured.
     """
 
-    coefficients: Float64[np.ndarray, "8"]
+    coefficients: Float64[np.ndarray, "7"]
     floor_m: Float64[np.ndarray, "21"]
     source: str
     doubt: Doubt | None = None
 
-    def inflation(self, features: Float[np.ndarray, "B 8"]) -> Float[np.ndarray, "B"]:
+    def inflation(self, features: Float[np.ndarray, "B 7"]) -> Float[np.ndarray, "B"]:
         """Return the factor (at least 1) on the curvature's standard deviations of every hand.
 
         Below 1 it would state more than the evidence, or for a bare box the prior, can tell.
@@ -85,7 +83,7 @@ class Calibrations:
 
     def inflation(
         self,
-        features: Float[np.ndarray, "B 8"],
+        features: Float[np.ndarray, "B 7"],
         network: Bool[np.ndarray, "B"],
         box_only: Bool[np.ndarray, "B"],
     ) -> Float[np.ndarray, "B"]:
@@ -100,15 +98,15 @@ def hand_features(
     network: NetworkObservations | None,
     estimate: Estimate,
     pixels: Sequence[HandPixels | None],
-) -> Float[np.ndarray, "B 8"]:
+) -> Float[np.ndarray, "B 7"]:
     """Return what tells good from bad fits, the `FEATURES`: passes that differ, a bad fit, a foreshortened
     hand, a network that sees another hand than was fitted or is not sure of what it sees, a mesh beside the
-    segmented hand (`pixels`; None where nobody looked), a hand cut off by the picture's border.
+    segmented hand (`pixels`; None where nobody looked).
 
     Spread, misfit, disagreement (the mean distance of joints after the best similarity), the network's own
     standard deviation and the mismatch are logarithms relative to their typical values, and 0 where there is
     nothing to tell (one pass, no network, no look); the foreshortening is ln(size of the hand in the picture
-    / size it would have facing the camera); `cut` is the share of joints outside of the picture.
+    / size it would have facing the camera).
     """
     spread = [frame.merged.relative_spread for frame in frames]
     repeated = np.array([len(frame.detection.joints_2d_px) > 1 for frame in frames])
@@ -124,16 +122,8 @@ def hand_features(
             _disagreement(network, estimate.joints),
             _network_std(network, len(frames)),
             np.log(np.maximum(mismatch, _LEAST_MISMATCH) / _USUAL_MISMATCH),
-            [_cut(frame, joints) for frame, joints in zip(frames, estimate.joints, strict=True)],
         ]
     )
-
-
-def _cut(frame: HandFrame, joints: Float[np.ndarray, "21 3"]) -> float:
-    """Return the share of joints (m) outside of the picture."""
-    places = project(joints, np.asarray(frame.camera.intrinsics, np.float64))
-    inside = ((places >= 0) & (places <= [frame.camera.width, frame.camera.height])).all(-1)
-    return float(1 - inside.mean())
 
 
 def _disagreement(

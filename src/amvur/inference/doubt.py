@@ -19,7 +19,7 @@ from amvur.reading import brief
 
 WRONG_M = 0.015
 """Joints off by more than this on average, after alignment: a wrong hand."""
-_FEATURES = 8
+_FEATURES = 7
 _MOST_WIDENING = 3.5
 """Beyond this a hand's joints lie anywhere on a hand: 3.5 times 7 mm."""
 
@@ -33,24 +33,24 @@ class Doubt:
     least 1.
     """
 
-    coefficients: Float64[np.ndarray, "8"]
+    coefficients: Float64[np.ndarray, "7"]
     bound: float
     widening: tuple[float, float]
 
-    def log_odds(self, features: Float[np.ndarray, "8"]) -> float:
+    def log_odds(self, features: Float[np.ndarray, "7"]) -> float:
         """Return ln(p / (1 − p)) of the probability that the hand is wrong."""
         return float(features @ self.coefficients)
 
-    def probability(self, features: Float[np.ndarray, "8"]) -> float:
+    def probability(self, features: Float[np.ndarray, "7"]) -> float:
         """Return the probability that the hand is wrong."""
         return float(1 / (1 + np.exp(-np.clip(self.log_odds(features), -50.0, 50.0))))
 
-    def factor(self, features: Float[np.ndarray, "8"]) -> float:
+    def factor(self, features: Float[np.ndarray, "7"]) -> float:
         """Return what standard deviations are multiplied by."""
         start, slope = self.widening
         return float(np.clip(np.exp(start + slope * self.log_odds(features)), 1.0, _MOST_WIDENING))
 
-    def unsure(self, features: Float[np.ndarray, "8"]) -> bool:
+    def unsure(self, features: Float[np.ndarray, "7"]) -> bool:
         """Whether a user should be told."""
         return self.log_odds(features) > self.bound
 

@@ -69,7 +69,7 @@ def test_a_hand_is_drawn_to_its_contour_and_told_how_far_it_still_is_from_it(rec
     mismatch = [hand.features[FEATURES.index("log_mismatch")] for hand in (there, drawn, far)]
     assert mismatch == sorted(mismatch)
     assert mismatch[2] > mismatch[0] + 0.5
-    assert blind.features[-2] == 0  # nothing was looked at
+    assert blind.features[-1] == 0  # nothing was looked at
 
 
 def test_a_hand_outside_of_the_picture_is_left_alone(reconstructor):
@@ -78,7 +78,7 @@ def test_a_hand_outside_of_the_picture_is_left_alone(reconstructor):
     (seeing,) = fit(reconstructor, gone, photograph())
     apart = np.linalg.norm(blind.posterior.state.transl - seeing.posterior.state.transl)
     assert apart < 0.02 * np.linalg.norm(blind.posterior.state.transl)
-    assert seeing.features[-2] == 0
+    assert seeing.features[-1] == 0
     assert seeing.look is None
     assert np.isfinite(seeing.posterior.mesh().vertices).all()
 
