@@ -4,6 +4,7 @@ Turns on the checking of all shapes and types that `amvur`'s signatures and data
 with beartype), which must come before anything of `amvur` is imported; `test_typing.py` proves it is on.
 """
 
+import contextlib
 import importlib.util
 import pkgutil
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from jaxtyping import install_import_hook
 
 # numba compiles these functions and cannot see through a wrapper around them.
@@ -24,8 +24,11 @@ def _checked_modules():
     return sorted(names - COMPILED)
 
 
-# Many small tensors: a second thread costs more than it gives, much more on a busy machine.
-torch.set_num_threads(1)
+with contextlib.suppress(ModuleNotFoundError):  # inference and its tests go without PyTorch
+    import torch
+
+    # Many small tensors: a second thread costs more than it gives, much more on a busy machine.
+    torch.set_num_threads(1)
 
 install_import_hook(_checked_modules(), "type_checker.checked")
 
@@ -38,7 +41,9 @@ def rng():
 @pytest.fixture(scope="session")
 def mano(tmp_path_factory):
     """A made-up right MANO, as an .npz."""
-    sys.path.append(str(Path(__file__).parent / "data" / "real"))
-    from mini_hands import write_mano
+    sys.path.append(str(Path(__file__).parent / "hand"))
+    from mano_file import mano_arrays
 
-    return write_mano(tmp_path_factory.mktemp("mano") / "MANO_RIGHT.npz")
+    path = tmp_path_factory.mktemp("mano") / "MANO_RIGHT.npz"
+    np.savez(path, **mano_arrays())
+    return path

@@ -1,10 +1,13 @@
 """Small ONNX networks made by hand, which say the same of every picture."""
 
+import json
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from amvur.checkpoint_folder import ONNX, add_onnx
+from amvur.checkpoint_folder import CONFIG, ONNX, SCHEMA, add_onnx
+from amvur.hand.open_hand import load_open_hand
 
 
 def constant_network(values, inputs):
@@ -25,6 +28,16 @@ def constant_network(values, inputs):
     graph = helper.make_graph(nodes, "constant", entries, outputs, stored)
     opset = [helper.make_opsetid("", 17)]
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def write_config(folder, settings, **sections):
+    """Write a checkpoint's configuration whose weights are not there: inference does not ask for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {"dtype": "float32", "files": {"weights.safetensors": {"bytes": 0, "sha256": ""}}}
+    hand = {"name": "open", "sha256": load_open_hand().sha256}
+    config = {"schema": SCHEMA, "network": settings, "weights": weights, "hand_model": hand, **sections}
+    (folder / CONFIG).write_text(json.dumps(config))
+    return folder
 
 
 def hand_network(size=64, vertices=5):

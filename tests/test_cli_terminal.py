@@ -106,6 +106,7 @@ def test_a_name_too_long_for_results_is_told_before_the_engine_is_loaded(tmp_pat
 
 
 def test_the_lines_of_a_message_stay_lines_and_a_names_newline_does_not(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("torch")
     folder = tmp_path / "no\ndata"
     folder.mkdir()
     with pytest.raises(SystemExit):

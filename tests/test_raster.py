@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
 from test_render import CAMERA, HEIGHT, MESHES, WIDTH, soup
 
 from amvur import raster, render

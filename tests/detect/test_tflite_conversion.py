@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
+
 import torch.nn.functional as F
 from tflite_file import TfliteWriter
 

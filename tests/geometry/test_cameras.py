@@ -1,10 +1,12 @@
 """Cameras against the formula written out, and laws of projection."""
 
 import numpy as np
-import torch
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+
+torch = pytest.importorskip("torch")
 
 from amvur.geometry.cameras import (
     fit_weak_perspective,

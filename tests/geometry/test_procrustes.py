@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial import procrustes
 from scipy.spatial.transform import Rotation
+
+torch = pytest.importorskip("torch")
 
 from amvur.geometry.procrustes import align_similarity, official_align, rotation_between
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 from factories import random_hand
 from scipy.spatial.transform import Rotation
+
+torch = pytest.importorskip("torch")
 
 from amvur.hand.joints import JOINT_BONES
 from amvur.hand.kinematics import (

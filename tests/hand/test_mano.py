@@ -4,7 +4,6 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mano_file import (
@@ -18,6 +17,8 @@ from mano_file import (
     stand_in_chumpy,
 )
 from scipy.spatial.transform import Rotation
+
+torch = pytest.importorskip("torch")
 
 from amvur.errors import ModelFileError
 from amvur.hand.loading import load_hand_model

@@ -4,11 +4,12 @@ import io
 
 import numpy as np
 import pytest
-import torch
 from factories import random_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+
+torch = pytest.importorskip("torch")
 
 from amvur.geometry.rotations import axis_angle_to_matrix
 from amvur.hand.joints import BONE_JOINTS, BONE_PARENTS, JOINT_PARENTS, TIP_JOINTS

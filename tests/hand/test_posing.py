@@ -4,9 +4,10 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-import torch
 from factories import random_hand
 from test_kinematics import random_state
+
+torch = pytest.importorskip("torch")
 
 from amvur.hand.loading import load_hand_model
 from amvur.hand.model import HandModel

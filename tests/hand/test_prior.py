@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 from factories import random_hand
+
+torch = pytest.importorskip("torch")
 
 from amvur.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from amvur.hand.model import HandModel

@@ -4,8 +4,9 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-import torch
 from factories import random_hand
+
+torch = pytest.importorskip("torch")
 
 from amvur.hand.model import HandModel
 from amvur.hand.open_hand import load_open_hand

@@ -12,7 +12,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from test_load_image import linear_profile
+from test_load_image import YCBCR, linear_profile
 
 from amvur.errors import ImageError, InputError
 from amvur.image import check_file, formats, load_image
@@ -263,9 +263,7 @@ def test_ten_bits_of_heic(picture):
     assert np.abs(load_image(stream).pixels.astype(int) - np.asarray(picture)).mean() < 5
 
 
-@pytest.mark.parametrize(
-    "mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "LAB", "YCbCr", "I;16", "F", "I"]
-)
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "LAB", YCBCR, "I;16", "F", "I"])
 def test_strips_are_what_a_whole_is(picture, monkeypatch, mode):
     if mode in ("F", "I"):
         image = picture.convert("L").convert(mode)

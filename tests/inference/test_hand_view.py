@@ -4,10 +4,9 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-import torch
+from posed import posed
 
 from amvur.hand.loading import load_hand_model
-from amvur.hand.model import HandModel
 from amvur.inference.silhouette.finder import inside_image
 from amvur.inference.view import look_at_hand
 from amvur.structures import Camera, RgbImage
@@ -20,10 +19,7 @@ PX = DEPTH_M / 420
 
 @cache
 def hand():
-    model = HandModel(load_hand_model("open"), torch.float64)
-    turn, pose = torch.tensor([[0.3, 0.5, 1.2]]).double(), torch.full((1, 45), 0.05).double()
-    mesh = model(turn, pose, torch.zeros(1, 10).double(), torch.tensor([[-0.004, 0.076, DEPTH_M]]).double())
-    return mesh.vertices[0].numpy(), model
+    return posed([0.3, 0.5, 1.2], np.full(45, 0.05), transl=(-0.004, 0.076, DEPTH_M))[0]
 
 
 def picture() -> RgbImage:
@@ -32,9 +28,8 @@ def picture() -> RgbImage:
 
 def look(shift_px=0.0, larger=1.0, before=None):
     """The view of a hand moved to the right, and nearer."""
-    vertices, model = hand()
-    vertices = (vertices + np.array([shift_px * PX, 0, 0])) * np.array([1, 1, 1 / larger])
-    return look_at_hand(picture(), vertices, model.faces.numpy(), CAMERA, before=before)
+    vertices = (hand() + np.array([shift_px * PX, 0, 0])) * np.array([1, 1, 1 / larger])
+    return look_at_hand(picture(), vertices, load_hand_model("open").faces, CAMERA, before=before)
 
 
 def test_a_second_look_keeps_crop_picture_and_maps():

@@ -4,10 +4,8 @@ import json
 from dataclasses import fields
 
 import pytest
-import torch
-from onnx_file import add_hand_network
+from onnx_file import add_hand_network, write_config
 
-from amvur.checkpoint import save_checkpoint
 from amvur.checkpoint_folder import default_checkpoint
 from amvur.inference.network.trained import load_trained
 from amvur.inference.network.view import FusionSettings
@@ -16,8 +14,7 @@ from amvur.inference.network.view import FusionSettings
 @pytest.mark.parametrize(("card", "told"), [({"step": 3}, 1), ({"step": 100_000}, 0), ({}, 0)])
 def test_a_network_of_few_steps_is_told(tmp_path, card, told):
     settings = {"image_px": 64, "hand_model": "open"}
-    save_checkpoint(tmp_path / "ck", settings, {"a": torch.zeros(2)}, hand_model="open", card=card)
-    notes = load_trained(str(add_hand_network(tmp_path / "ck"))).notes
+    notes = load_trained(str(add_hand_network(write_config(tmp_path, settings, card=card)))).notes
     assert len(notes) == told
     assert all("3 steps" in note for note in notes)
 

@@ -5,8 +5,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
 from scipy.spatial import cKDTree
+
+torch = pytest.importorskip("torch")
 
 from amvur.checkpoint import save_checkpoint
 from amvur.errors import InputError, ModelFileError

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 
 from amvur import Reconstructor
 from amvur.checkpoint_folder import default_checkpoint

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 import trimesh
+
+torch = pytest.importorskip("torch")
 
 from amvur.inference.texture.sampling import SKIN_COLOR, sample_vertex_colors
 from amvur.render import Lighting, render_hand

@@ -5,14 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from posed import posed
 from truth import INTRINSICS, project_numpy
 
 from amvur.cli import main
 from amvur.export import glb_bytes, read_glb
-from amvur.hand.loading import load_hand_model
-from amvur.hand.model import HandModel
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.texture.regression import default_texture
 from amvur.structures import HandDetection
@@ -25,14 +23,7 @@ pytestmark = pytest.mark.skipif(default_texture() is None, reason="no texture he
 
 def detection_of(mano, side):
     """What a perfect detector says of a hand of this model half a metre away."""
-    model = HandModel(load_hand_model(str(mano), "right"), torch.float64)
-    mesh = model(
-        torch.tensor([1.4, 0.5, -0.6]).double(),
-        torch.zeros(45).double(),
-        torch.zeros(10).double(),
-        torch.tensor([0.06, 0.02, 0.5]).double(),
-    )
-    joints = mesh.joints.numpy()
+    _, joints = posed([1.4, 0.5, -0.6], transl=(0.06, 0.02, 0.5), hand_model=str(mano))
     pixels = project_numpy(joints)
     depth = INTRINSICS[0, 0] * (joints[:, 2] - joints[0, 2]) / joints[0, 2]
     marks = joints - joints.mean(0)

@@ -4,13 +4,11 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from limits import refused
-from onnx_file import add_hand_network, constant_network
+from onnx_file import add_hand_network, constant_network, write_config
 from test_reconstructor import IMAGE, detect, true_mesh
 from truth import INTRINSICS
 
-from amvur.checkpoint import save_checkpoint
 from amvur.checkpoint_folder import ONNX, add_onnx
 from amvur.errors import AmvurError, ModelFileError, OutputError
 from amvur.hand.open_hand import load_open_hand
@@ -28,9 +26,7 @@ CALIBRATION = {"coefficients": [0.5, 0, 0, 0], "floor_m": [0.001] * 21, "source"
 @pytest.fixture
 def folder(tmp_path):
     """A checkpoint whose network says the same of every picture."""
-    sha256, state = load_open_hand().sha256, {"a": torch.zeros(2)}
-    save_checkpoint(tmp_path / "ck", SETTINGS, state, hand_model="open", hand_model_sha256=sha256)
-    return add_hand_network(tmp_path / "ck")
+    return add_hand_network(write_config(tmp_path / "ck", SETTINGS))
 
 
 def change(folder, **sections):
@@ -182,6 +178,9 @@ def test_a_file_of_the_networks_name_that_is_the_users_is_kept(folder):
 
 
 def test_new_weights_replace_the_network_of_the_old_ones(folder):
+    torch = pytest.importorskip("torch")
+    from amvur.checkpoint import save_checkpoint
+
     save_checkpoint(folder, SETTINGS, {"a": torch.ones(2)}, hand_model="open")
     assert not (folder / ONNX).exists()
     with pytest.raises(ModelFileError, match="amvur export-network"):

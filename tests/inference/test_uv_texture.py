@@ -8,11 +8,11 @@ import pygltflib
 import pytest
 from factories import make_hand
 from PIL import Image
+from posed import posed
 
 from amvur.errors import InputError
 from amvur.export import glb_bytes, read_glb
 from amvur.hand.loading import load_hand_model
-from amvur.hand.model import HandModel
 from amvur.hand.texture_coordinates import load_texture_coordinates
 from amvur.inference.texture.atlas import bake
 from amvur.inference.texture.regression import Texture
@@ -49,12 +49,8 @@ def test_other_hand_models_have_no_atlas():
 
 
 def hand_in_front():
-    import torch
-
-    model = HandModel(load_hand_model("open"))
-    turn = torch.tensor([[0.3, 0.5, 1.2]])
-    mesh = model(turn, torch.zeros(1, 45), torch.zeros(1, 10), torch.tensor([[0.05, 0.02, 0.45]]))
-    return mesh.vertices[0].numpy(), model.faces.numpy()
+    vertices, _ = posed([0.3, 0.5, 1.2], transl=(0.05, 0.02, 0.45))
+    return vertices.astype(np.float32), load_hand_model("open").faces
 
 
 def test_texels_come_from_the_photograph_where_it_shows_skin_and_else_from_vertices():

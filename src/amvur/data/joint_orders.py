@@ -7,10 +7,9 @@ ring and thumb, base to tip) and then the five tips, thumb to little; its 3D is 
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
-from torch import Tensor
 
 from amvur.hand.joints import BONE_JOINTS, TIP_JOINTS
 
@@ -28,21 +27,22 @@ AMVUR_FROM_HO3D: tuple[int, ...] = tuple(HO3D_FROM_AMVUR.index(joint) for joint 
 OPENGL_FROM_OPENCV: tuple[float, float, float] = (1.0, -1.0, -1.0)
 """Factors of x, y, z from one camera frame to the other, either way."""
 
-_Array = TypeVar("_Array", np.ndarray, Tensor)
+_Array = TypeVar("_Array", bound=Any)
+"""An array of numpy or a tensor of PyTorch, which labelling photographs goes without."""
 
 
 def joints_to_dataset(joints: _Array, dataset: DatasetName) -> _Array:
     """Return joints (..., 21, D) of our order in the dataset's order; values and axes stay as they are."""
-    return joints if dataset == "freihand" else joints[..., list(HO3D_FROM_AMVUR), :]
+    return joints if dataset == "freihand" else cast(_Array, joints[..., list(HO3D_FROM_AMVUR), :])
 
 
 def joints_from_dataset(joints: _Array, dataset: DatasetName) -> _Array:
     """Return joints (..., 21, D) of the dataset's order in ours; values and axes stay as they are."""
-    return joints if dataset == "freihand" else joints[..., list(AMVUR_FROM_HO3D), :]
+    return joints if dataset == "freihand" else cast(_Array, joints[..., list(AMVUR_FROM_HO3D), :])
 
 
 def flip_opengl(points: _Array) -> _Array:
     """Turn points (..., 3) from OpenCV's camera frame to OpenGL's, or back: y and z change sign."""
-    if isinstance(points, Tensor):
-        return points * points.new_tensor(OPENGL_FROM_OPENCV)
-    return np.asarray(points * np.asarray(OPENGL_FROM_OPENCV, points.dtype))
+    if isinstance(points, np.ndarray):
+        return cast(_Array, points * np.asarray(OPENGL_FROM_OPENCV, points.dtype))
+    return cast(_Array, points * points.new_tensor(OPENGL_FROM_OPENCV))

@@ -166,12 +166,16 @@ class Kinematics:
 
 def rotation_matrices(axis_angle: Float[np.ndarray, "*batch 3"]) -> Float64[np.ndarray, "*batch 3 3"]:
     """Turn axis-angle vectors (rad) into matrices."""
+    if not axis_angle.size:  # scipy before 1.16 has no empty rotations
+        return np.zeros((*axis_angle.shape, 3))
     matrices: np.ndarray = Rotation.from_rotvec(axis_angle.reshape(-1, 3)).as_matrix()
     return matrices.reshape(*axis_angle.shape, 3)
 
 
 def axis_angles(matrices: Float[np.ndarray, "*batch 3 3"]) -> Float64[np.ndarray, "*batch 3"]:
     """Turn rotation matrices into axis-angle vectors with angles in [0, π]."""
+    if not matrices.size:
+        return np.zeros(matrices.shape[:-1])
     vectors: np.ndarray = Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_rotvec()
     return vectors.reshape(matrices.shape[:-1])
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 from factories import random_hand
 from laws import assert_gradient, assert_nothing
 from scipy.spatial.transform import Rotation
 from truth import aligned_error_mm, differences, exact_observations, moved, true_hands
+
+torch = pytest.importorskip("torch")
 
 from amvur.data.synthetic.penetration import penetration_depth_mm
 from amvur.data.synthetic.pose_library import LIBRARY, library_angles

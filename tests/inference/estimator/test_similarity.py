@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy.spatial.transform import Rotation
 from truth import similar
+
+torch = pytest.importorskip("torch")
 
 from amvur.geometry import procrustes
 from amvur.inference.estimator.similarity import align_similarity, rotation_between

@@ -5,18 +5,16 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
+from posed import covered, posed
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
 from amvur.hand.loading import load_hand_model
-from amvur.hand.model import HandModel
 from amvur.inference.estimator.config import ContourSettings
 from amvur.inference.silhouette.contour import _locate, _without_thickness, find_contour, scale_of
 from amvur.inference.silhouette.finder import parts_of
 from amvur.inference.silhouette.segmentation import shipped_segmentation
 from amvur.inference.view import look_at_hand
-from amvur.render import rasterize
 
 CAMERA = np.array([[420.0, 0, 160], [0, 420.0, 120], [0, 0, 1]])
 SKIN, TABLE = np.array([200, 140, 110]), np.array([70, 110, 150])
@@ -25,18 +23,14 @@ SETTINGS = ContourSettings()
 
 @cache
 def hand():
-    model = HandModel(load_hand_model("open"))
-    turn = torch.tensor([[0.3, 0.5, 1.2]])
-    mesh = model(turn, torch.zeros(1, 45), torch.zeros(1, 10), torch.tensor([[-0.004, 0.076, 0.45]]))
-    return model, mesh.vertices
+    return load_hand_model("open"), posed([0.3, 0.5, 1.2], transl=(-0.004, 0.076, 0.45))[0]
 
 
 @cache
 def photograph(noise=8.0):
     """The hand in one color before a table of another, with noise."""
-    model, vertices = hand()
-    camera = torch.as_tensor(CAMERA).float()[None]
-    mask = rasterize(vertices, model.faces, camera, 240, 320).mask[0].numpy()
+    arrays, vertices = hand()
+    mask = covered(vertices, arrays.faces, CAMERA, 240, 320)
     picture = np.where(mask[..., None], SKIN, TABLE).astype(float)
     picture = gaussian_filter(picture, (0.6, 0.6, 0))
     picture += noise * np.random.default_rng(0).normal(size=picture.shape)
@@ -46,15 +40,15 @@ def photograph(noise=8.0):
 @cache
 def look(shift_m=(0.0, 0.0)):
     """What a segmentation sees about a mesh that lies `shift_m` beside the hand."""
-    model, vertices = hand()
-    points = vertices[0].numpy() + np.array([*shift_m, 0.0])
-    view = look_at_hand(photograph(), points, model.faces.numpy(), CAMERA)
+    arrays, vertices = hand()
+    points = vertices + np.array([*shift_m, 0.0])
+    view = look_at_hand(photograph(), points, arrays.faces, CAMERA)
     return shipped_segmentation()([view], [SETTINGS.mesh_std_px * scale_of(view, SETTINGS)])[0]
 
 
 def contour_of(seen, settings=SETTINGS, inside=None):
     inside = np.ones(seen.pixels.depth_px.shape, bool) if inside is None else inside
-    return find_contour(seen.view, seen.pixels, inside, parts_of(hand()[0].arrays), settings)
+    return find_contour(seen.view, seen.pixels, inside, parts_of(hand()[0]), settings)
 
 
 def test_a_mesh_in_its_place_is_left_there():
@@ -62,7 +56,7 @@ def test_a_mesh_in_its_place_is_left_there():
     assert len(found.vertex) > 80
     assert abs(np.average(found.beyond_px, weights=found.std_px**-2)) < 0.4 * scale
     assert np.quantile(np.abs(found.beyond_px), 0.8) < 1.2 * scale
-    assert (parts_of(hand()[0].arrays)[found.vertex] >= 0).all()
+    assert (parts_of(hand()[0])[found.vertex] >= 0).all()
 
 
 @pytest.mark.parametrize("shift_m", [(0.004, 0.0), (-0.003, 0.004)])
@@ -92,7 +86,7 @@ def test_beyond_the_photograph_nothing_is_known():
 
 
 def test_parts_are_palm_and_fingers_and_what_goes_on_as_an_arm():
-    arrays = hand()[0].arrays
+    arrays = hand()[0]
     parts = parts_of(arrays)
     assert set(np.unique(parts)) == {-1, 0, 1, 2, 3, 4, 5}
     assert (parts == -1).sum() > 20

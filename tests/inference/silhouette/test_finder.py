@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
+from posed import covered
 from scipy.ndimage import gaussian_filter
 from test_reconstructor import HEIGHT, WIDTH, detect, mirror, true_mesh
 from truth import INTRINSICS, project_numpy
@@ -19,7 +19,6 @@ from amvur.inference.frames import enter
 from amvur.inference.reconstructor import Reconstructor
 from amvur.inference.silhouette.finder import ContourFinder
 from amvur.inference.silhouette.segmentation import shipped_segmentation
-from amvur.render import rasterize
 from amvur.structures import Camera
 
 CAMERA = Camera(INTRINSICS, "given", WIDTH, HEIGHT)
@@ -28,10 +27,7 @@ CAMERA = Camera(INTRINSICS, "given", WIDTH, HEIGHT)
 @cache
 def photograph(skin=(200, 140, 110), table=(70, 110, 150)):
     """The true hand in one color before a table of another, with noise."""
-    vertices = torch.as_tensor(true_mesh()[0]).float()[None]
-    faces = torch.as_tensor(np.asarray(load_hand_model("open").faces, dtype=np.int64))
-    camera = torch.as_tensor(INTRINSICS).float()[None]
-    mask = rasterize(vertices, faces, camera, HEIGHT, WIDTH).mask[0].numpy()
+    mask = covered(true_mesh()[0], load_hand_model("open").faces, INTRINSICS, HEIGHT, WIDTH)
     picture = gaussian_filter(np.where(mask[..., None], skin, table).astype(float), (0.7, 0.7, 0))
     picture += 6 * np.random.default_rng(0).normal(size=picture.shape)
     return picture.clip(0, 255).astype(np.uint8)

@@ -3,16 +3,14 @@
 from functools import cache
 
 import numpy as np
+import posed
 import pytest
-import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.stats import norm
 
-from amvur.checkpoint import save_checkpoint
 from amvur.checkpoint_folder import shipped
 from amvur.errors import ModelFileError
 from amvur.hand.loading import load_hand_model
-from amvur.hand.model import HandModel
 from amvur.inference.silhouette.segmentation import (
     LEAST_STD_PX,
     NEAR_PX,
@@ -23,10 +21,6 @@ from amvur.inference.silhouette.segmentation import (
     signed_depth,
 )
 from amvur.inference.view import look_at_hand
-from amvur.models.landmark_trunk import LandmarkTrunk
-from amvur.models.segmentation import HandSegmenter, SegmentationConfig
-from amvur.pretrained import load_segmenter
-from amvur.render import rasterize
 
 CAMERA = np.array([[420.0, 0, 160], [0, 420.0, 120], [0, 0, 1]])
 SKIN, LAWN = np.array([204, 150, 125]), np.array([60, 140, 50])
@@ -34,15 +28,12 @@ SKIN, LAWN = np.array([204, 150, 125]), np.array([60, 140, 50])
 
 @cache
 def hand():
-    model = HandModel(load_hand_model("open"))
-    turn, pose = torch.tensor([[0.3, 0.5, 1.2]]), torch.full((1, 45), 0.05)
-    mesh = model(turn, pose, torch.zeros(1, 10), torch.tensor([[-0.004, 0.076, 0.45]]))
-    return mesh.vertices[0].numpy(), model.faces.numpy()
+    vertices, _ = posed.posed([0.3, 0.5, 1.2], np.full(45, 0.05), transl=(-0.004, 0.076, 0.45))
+    return vertices.astype(np.float32), load_hand_model("open").faces
 
 
 def covered(vertices):
-    mesh, camera = torch.from_numpy(vertices)[None].double(), torch.from_numpy(CAMERA)[None]
-    return rasterize(mesh, torch.as_tensor(hand()[1]), camera, 240, 320).mask[0].numpy()
+    return posed.covered(vertices, hand()[1], CAMERA, 240, 320)
 
 
 def photograph():
@@ -151,6 +142,10 @@ def test_views_of_a_batch_are_seen_as_they_are_alone():
 
 
 def test_the_shipped_networks_say_what_their_weights_say_in_torch():
+    torch = pytest.importorskip("torch")
+    from amvur.models.landmark_trunk import LandmarkTrunk
+    from amvur.pretrained import load_segmenter
+
     trunk = LandmarkTrunk()
     network = load_segmenter(shipped("segmentation"), trunk)
     view = view_of(photograph())
@@ -167,6 +162,11 @@ def test_the_shipped_networks_say_what_their_weights_say_in_torch():
 
 
 def test_weights_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from amvur.checkpoint import save_checkpoint
+    from amvur.models.landmark_trunk import LandmarkTrunk
+    from amvur.models.segmentation import HandSegmenter, SegmentationConfig
+
     network = HandSegmenter(SegmentationConfig((16, 24, 40, 99), (4, 4, 4, 4), 4))
     save_checkpoint(tmp_path / "other", vars(network.config), network.state_dict(), hand_model="open")
     with pytest.raises(ModelFileError, match="99"):

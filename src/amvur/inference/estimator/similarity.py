@@ -56,4 +56,4 @@ def _rotation(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     u, s, vt = np.linalg.svd(covariance)
     flip = np.ones(s.shape)
     flip[..., 2] = np.sign(np.linalg.det(u @ vt))
-    return (u * flip[..., None, :]) @ vt, (s * flip).sum(-1)
+    return (u * flip[..., None, :]) @ vt, np.asarray((s * flip).sum(-1))
