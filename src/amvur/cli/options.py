@@ -208,8 +208,20 @@ class Train:
     """open, or the path of your own MANO file (.pkl)."""
     backgrounds: Path | None = None
     """A folder with photographs to put behind the hands; otherwise backgrounds are drawn."""
-    pretrained: bool = False
-    """Begin with timm's weights of the backbone (downloaded)."""
+    backbone: str | None = None
+    """Another backbone than the preset's: a name of timm's, or mediapipe_hand."""
+    pretrained: Annotated[str | None, arg(metavar="download|FILE")] = None
+    """Begin with weights of the backbone: timm's (download), or a file of them (.safetensors, .pth)."""
+    learning_rate: float | None = None
+    """The highest learning rate."""
+    optimizer: Literal["adamw", "adam"] | None = None
+    """How weights follow the gradient."""
+    weights: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="TERM=W")] = ()
+    """Give it once for every term of the objective that is to weigh otherwise; a wrong name lists them."""
+    prior_std_mm: float | None = None
+    """Standard deviation of the prior-net's distribution of vertices, P(V|I)."""
+    no_augment: bool = False
+    """Show the pictures as they are."""
     data: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="synthetic|DIR[=WEIGHT]")] = ()
     """Give it once for every set: synthetic (rendered meanwhile), or the folder of a data set, of labelled
     photographs or of `amvur synthesize`; with =WEIGHT its share of the pictures."""

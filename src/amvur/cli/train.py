@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +76,7 @@ def _train(options: Train) -> Result:
     import torch
 
     from amvur.data.synthetic.generator import MAX_SEED, SyntheticHands
+    from amvur.training.augment import STILL
     from amvur.training.data_choice import make_sources
     from amvur.training.loop import train
 
@@ -102,15 +105,29 @@ def _train(options: Train) -> Result:
         if pictures.count is not None:  # more would be the same ones again
             size = min(preset.training.pool_size, pictures.count)
             preset = replace(preset, training=replace(preset.training, pool_size=size))
-    card: dict[str, object] = {"preset": options.preset, "start": options.start, "data": pictures.identity()}
+    card: dict[str, object] = {
+        "preset": options.preset,
+        "start": options.start,
+        "pretrained": options.pretrained,
+        "objective": asdict(preset.objective),
+        "training": asdict(preset.training),
+        "data": pictures.identity(),
+    }
     run = replace(run, card=card, upright=preset.network.crop == "upright")
+    if not preset.training.augment:
+        run = replace(run, augment=STILL if run.upright else None)
     return train(parts, preset.training, options.output, pictures, chosen, run)
 
 
 def check_train(options: Train) -> None:
     """Raise `InputError` for options that cannot work."""
-    if options.start is not None and options.pretrained:
-        raise InputError("--start brings all weights. Leave --pretrained out.")
+    for name in ("pretrained", "backbone", "prior_std_mm"):
+        if options.start is not None and getattr(options, name) is not None:
+            raise InputError(f"--start brings network and weights. Leave --{name.replace('_', '-')} out.")
+    for name in ("learning_rate", "prior_std_mm"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"--{name.replace('_', '-')} wants a number above 0, found {value:g}.")
     lows = {
         "steps": 1,
         "batch_size": 1,
@@ -138,21 +155,48 @@ def find_preset(options: Train) -> Preset:
     if options.preset not in PRESETS:
         raise InputError(f"--preset wants one of {', '.join(sorted(PRESETS))}, found {options.preset!r}.")
     preset = PRESETS[options.preset]
-    names = ("steps", "batch_size", "pool_size", "held_out", "seed")
+    names = ("steps", "batch_size", "pool_size", "held_out", "seed", "learning_rate", "optimizer")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    network = preset.network
-    if options.hand_model is not None:
-        network = replace(network, hand_model=options.hand_model)
-    return replace(preset, network=network, training=replace(preset.training, **given))
+    given |= {"augment": False} if options.no_augment else {}
+    own = ("hand_model", "backbone", "prior_std_mm")
+    network = {name: getattr(options, name) for name in own if getattr(options, name) is not None}
+    weights = replace(preset.objective.weights, **_weights(options.weights))
+    return replace(
+        preset,
+        network=replace(preset.network, **network),
+        objective=replace(preset.objective, weights=weights),
+        training=replace(preset.training, **given),
+    )
 
 
-def make_parts(preset: Preset, pretrained: bool = False) -> Parts:
-    """Build network and objective of a preset."""
+def _weights(given: Sequence[str]) -> dict[str, float]:
+    """Read TERM=W; raises `InputError` for a term that is none, which lists them, and for no number."""
+    from amvur.training.objective import Weights
+
+    terms, found = [field.name for field in fields(Weights)], {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in terms:
+            raise InputError(f"--weights wants TERM=W, a TERM of {', '.join(terms)}; found {text!r}.")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            found[name] = math.nan
+        if not 0 <= found[name] < math.inf:
+            raise InputError(f"--weights {name} wants a number of at least 0, found {value!r}.")
+    return found
+
+
+def make_parts(preset: Preset, pretrained: str | None = None) -> Parts:
+    """Build network and objective of a preset; `pretrained` is "download" or a file of weights."""
     from amvur.models.network import make_network
+    from amvur.training.backbone_weights import load_backbone
     from amvur.training.objective import Objective
     from amvur.training.run_options import Parts
 
-    network = make_network(preset.network, pretrained)
+    network = make_network(preset.network, pretrained == "download")
+    if pretrained not in (None, "download"):
+        load_backbone(network.backbone, Path(str(pretrained)))
     objective = Objective(preset.objective, network)
     return Parts(network, asdict(preset.network), preset.network.image_px, network.hand, objective)
 

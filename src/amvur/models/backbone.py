@@ -45,7 +45,10 @@ class Backbone(nn.Module):
         """Return the features of RGB pictures in [0, 1]."""
         normalized = (images - self.mean) / self.std
         deep, maps = self.network.forward_intermediates(normalized, indices=[0])
-        return Features(self.network.forward_head(deep, pre_logits=True), maps[0])
+        # a ResNet's first intermediate is its first convolution, an EfficientNet's the block behind it
+        stem = getattr(self.network, "conv_stem", None)
+        shallow = maps[0] if stem is None else stem(normalized)
+        return Features(self.network.forward_head(deep, pre_logits=True), shallow)
 
 
 def make_backbone(name: str, pretrained: bool = False) -> Backbone | LandmarkBackbone:

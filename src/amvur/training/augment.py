@@ -43,6 +43,21 @@ class AugmentConfig:
     spectrum_probability: float = 0.3
 
 
+STILL = AugmentConfig(
+    roll_deg=0.0,
+    scale=(1.0, 1.0),
+    shift=0.0,
+    brightness=0.0,
+    contrast=(1.0, 1.0),
+    gain=(1.0, 1.0),
+    gray_probability=0.0,
+    noise=0.0,
+    erase_probability=0.0,
+    spectrum_probability=0.0,
+)
+"""Pictures as they are: for networks of upright hands, which are turned upright all the same."""
+
+
 def augment(
     batch: LabelledImages, hand: HandModel, generator: Generator, config: AugmentConfig | None = None
 ) -> LabelledImages:

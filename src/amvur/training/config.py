@@ -8,13 +8,17 @@ from typing import Literal
 from amvur.errors import InputError
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
+Optimizer = Literal["adamw", "adam"]
+Schedule = Literal["cosine", "constant"]
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a network is trained; part of a preset.
 
-    `batch_size` counts pictures over all processes together. `precision` "auto" is bf16-mixed on a GPU and
+    `batch_size` counts pictures over all processes together. `adam` has no weight decay; both warm up, and
+    `cosine` then falls to a hundredth. `augment` changes pictures before every step. With `ema_decay` 0 the
+    weights that are kept are those of the last step. `precision` "auto" is bf16-mixed on a GPU and
     32-true on a CPU. `pool_start` pictures are there before the first step; without a filling thread the
     pool then grows by `pool_per_step` a step up to `pool_size`.
     """
@@ -22,6 +26,9 @@ class TrainingConfig:
     steps: int = 20_000
     batch_size: int = 128
     learning_rate: float = 5e-4
+    optimizer: Optimizer = "adamw"
+    schedule: Schedule = "cosine"
+    augment: bool = True
     weight_decay: float = 0.01
     warmup_steps: int = 500
     clip_norm: float = 1.0

@@ -7,7 +7,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import Adam, AdamW, Optimizer
 
 from amvur.training.config import TrainingConfig
 
@@ -15,9 +15,11 @@ FINAL_RATE = 0.01
 """The learning rate's last value, as a fraction of its highest."""
 
 
-def make_optimizer(network: nn.Module, config: TrainingConfig) -> AdamW:
-    """Return AdamW with weight decay on matrices and filters only, not on norms and biases."""
+def make_optimizer(network: nn.Module, config: TrainingConfig) -> Optimizer:
+    """Return Adam, or AdamW with weight decay on matrices and filters only, not on norms and biases."""
     wanted = [p for p in network.parameters() if p.requires_grad]
+    if config.optimizer == "adam":
+        return Adam(wanted, lr=config.learning_rate)
     groups = [
         {"params": [p for p in wanted if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in wanted if p.ndim < 2], "weight_decay": 0.0},
@@ -26,8 +28,10 @@ def make_optimizer(network: nn.Module, config: TrainingConfig) -> AdamW:
 
 
 def learning_rate(config: TrainingConfig, step: int, progress: float) -> float:
-    """Return the rate of `step` (from 0): linear warm-up, then a cosine over `progress` in [0, 1]."""
+    """Return the rate of `step` (from 0): linear warm-up, then a cosine over `progress` in [0, 1], if any."""
     warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    if config.schedule == "constant":
+        return config.learning_rate * warm
     cosine = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
     return config.learning_rate * warm * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
