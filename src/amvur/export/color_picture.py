@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from jaxtyping import Float, Int, Int64, UInt8
 from numpy.typing import NDArray
@@ -39,6 +41,13 @@ def color_picture(colors: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"
     return UvTexture(pixels, uv, faces, np.arange(len(colors)))
 
 
+@cache
+def _steps() -> list[tuple[int, int]]:
+    """Return the steps to all texels within reach, the nearest first."""
+    reach = range(-_REACH_PX, _REACH_PX + 1)
+    return sorted(((x, y) for x in reach for y in reach), key=lambda step: step[0] ** 2 + step[1] ** 2)
+
+
 def _own_texels(
     wanted: Int64[NDArray[np.int64], "V 2"], colors: UInt8[np.ndarray, "V 3"]
 ) -> Int64[NDArray[np.int64], "V 2"]:
@@ -46,13 +55,13 @@ def _own_texels(
 
     Should all within reach be taken, it is the wanted one.
     """
-    reach = range(-_REACH_PX, _REACH_PX + 1)
-    steps = sorted(((x, y) for x in reach for y in reach), key=lambda step: step[0] ** 2 + step[1] ** 2)
     taken: dict[tuple[int, int], bytes] = {}
     texels = wanted.copy()
     for vertex, (x, y) in enumerate(wanted.tolist()):
         color = colors[vertex].tobytes()
-        spots = ((x + right, y + down) for right, down in steps)
+        if taken.setdefault((x, y), color) == color:
+            continue
+        spots = ((x + right, y + down) for right, down in _steps())
         inside = (spot for spot in spots if min(spot) >= 0 and max(spot) < _SIZE_PX)
         texels[vertex] = next((spot for spot in inside if taken.setdefault(spot, color) == color), (x, y))
     return texels

@@ -166,6 +166,7 @@ def test_weights_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
     from amvur.checkpoint import save_checkpoint
     from amvur.models.landmark_trunk import LandmarkTrunk
     from amvur.models.segmentation import HandSegmenter, SegmentationConfig
+    from amvur.pretrained import load_segmenter
 
     network = HandSegmenter(SegmentationConfig((16, 24, 40, 99), (4, 4, 4, 4), 4))
     save_checkpoint(tmp_path / "other", vars(network.config), network.state_dict(), hand_model="open")
