@@ -51,4 +51,4 @@ def test_options_reach_the_run(tmp_path, capsys, monkeypatch, exported):
     assert seen["run"].card["preset"] == "tiny"
     assert "6 steps in" in capsys.readouterr().out
     assert load_checkpoint(tmp_path / "out" / "last").config["card"]["step"] == 6
-    assert exported == [tmp_path / "out" / "last"]
+    assert exported == [tmp_path / "out" / name for name in ("last", "best")]

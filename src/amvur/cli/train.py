@@ -48,7 +48,9 @@ def run_train(options: Train) -> int:
         return 130
     end = "finished" if result.finished else "paused; the same command with --resume goes on"
     if result.finished:
-        try_to_add_networks(options.output / "last")
+        for name in ("last", "best"):
+            if (options.output / name).is_dir():
+                try_to_add_networks(options.output / name)
     error = str(result.held_out) and f", {result.held_out}"
     skipped = f", {result.skipped} steps skipped (not finite)" if result.skipped else ""
     tell(

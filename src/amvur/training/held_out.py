@@ -34,17 +34,26 @@ class HeldOutErrors:
     """Mean errors: PA-MPJPE (mm) of pictures with 3D truth, and of the others that of 2D joints.
 
     The latter in percent of the hand's size, the longer side of the box of its labelled joints. None: there
-    are no such pictures, or they were not measured.
+    are no such pictures, or they were not measured. `prior_pa_mpjpe_mm` is that of the prior-net's own hand,
+    P, in a network that has AMVUR's, Q, too.
     """
 
     pa_mpjpe_mm: float | None = None
     error_2d_percent: float | None = None
+    prior_pa_mpjpe_mm: float | None = None
+
+    @property
+    def figure(self) -> float | None:
+        """Return the number that says which of two networks of a run is better: in 3D, if that is known."""
+        return self.error_2d_percent if self.pa_mpjpe_mm is None else self.pa_mpjpe_mm
 
     def __str__(self) -> str:
         """Say what was measured, on what."""
         told = []
         if self.pa_mpjpe_mm is not None:
-            told.append(f"PA-MPJPE of held-out pictures with 3D truth {self.pa_mpjpe_mm:.2f} mm")
+            prior = self.prior_pa_mpjpe_mm
+            beside = "" if prior is None else f" (the prior-net's own hand {prior:.2f} mm)"
+            told.append(f"PA-MPJPE of held-out pictures with 3D truth {self.pa_mpjpe_mm:.2f} mm{beside}")
         if self.error_2d_percent is not None:
             told.append(
                 f"2D error of held-out pictures {self.error_2d_percent:.2f} % of the hand's size "
@@ -134,17 +143,20 @@ def held_out_errors(
     """
     training = network.training
     network.eval()
-    solid, flat = [], []
+    solid, flat, prior = [], [], []
+    both = getattr(getattr(network, "config", None), "setting", "") == "final"
     for first in range(0, len(images), batch_size):
         part = images[first : first + batch_size]
         prediction = network(as_pixels(part.images))
         if bool(part.has_3d.any()):
-            found = prediction.joints.loc.float()[part.has_3d]
-            solid.append(_pa_mpjpe_mm(found, targets_of(part[part.has_3d], hand).joints))
+            truth = targets_of(part[part.has_3d], hand).joints
+            solid.append(_pa_mpjpe_mm(prediction.joints.loc.float()[part.has_3d], truth))
+            if both:
+                prior.append(_pa_mpjpe_mm(prediction.prior_joints.loc.float()[part.has_3d], truth))
         if not bool(part.has_3d.all()):
             flat.append(_errors_2d_percent(prediction, part, hand)[~part.has_3d])
     network.train(training)
-    return HeldOutErrors(_mean(solid), _mean(flat))
+    return HeldOutErrors(_mean(solid), _mean(flat), _mean(prior))
 
 
 def _mean(errors: Sequence[Tensor]) -> float | None:

@@ -26,7 +26,17 @@ from amvur.training.preparation import NO_FURTHER_STEP, TimeIsUp, TrainingError
 from amvur.training.randomness import make_generator, mixed_seed
 from amvur.training.run_clock import RunClock
 from amvur.training.run_options import Parts, Result, RunOptions, check_batch, leave_fabric, make_fabric
-from amvur.training.run_state import POOL, STATE, Progress, check_folder, load_state, save_last, save_state
+from amvur.training.run_state import (
+    BEST,
+    LAST,
+    POOL,
+    STATE,
+    Progress,
+    check_folder,
+    load_state,
+    save_average,
+    save_state,
+)
 from amvur.training.sources import SkippedSamples, Source
 from amvur.training.stopping import StopRequest, start_fork_server
 from amvur.training.targets import targets_of
@@ -253,6 +263,8 @@ class Trainer:
         row: dict[str, float | int] = {}
         if last or progress.step % config.evaluate_every == 0:
             row = self.validation.measure(self.average.module)
+            if row and self.validation.is_best() and self.rank == 0:
+                self._save_average(BEST)
         if last or row or progress.step % config.log_every == 0:
             row |= {
                 "step": progress.step,
@@ -276,15 +288,20 @@ class Trainer:
         if self.rank == 0:
             config = self.parts.network_config
             save_state(self.output, self.network, self.average, self._optimizer, self.progress, config)
-            card = {"amvur": version("amvur"), "step": self.progress.step, **self.run.card}
-            card |= self.validation.row()
-            card["skipped_samples"] = self.pool.skipped.counts()
-            hand = (self.hand.name, self.hand.arrays.sha256)
-            save_last(self.output, self.average, config, hand, card)
+            self._save_average(LAST)
         if self.run.keep_pool and min(self.pool.rendered, self.config.pool_size) > 1.25 * self._pool_saved:
             self.pool.save(self._pool_file)
             self._pool_saved = self.pool.rendered
         self._saved_at = time.monotonic()
+
+    def _save_average(self, name: str) -> None:
+        """Write the averaged weights as a checkpoint with its card."""
+        assert self.pool is not None
+        card = {"amvur": version("amvur"), "step": self.progress.step, **self.run.card}
+        card |= self.validation.row()
+        card["skipped_samples"] = self.pool.skipped.counts()
+        hand = (self.hand.name, self.hand.arrays.sha256)
+        save_average(self.output / name, self.average, self.parts.network_config, hand, card)
 
     def _is_over(self, elapsed: float) -> bool:
         """Say whether all steps are made or the time does not suffice for another one."""

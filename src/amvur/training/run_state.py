@@ -1,4 +1,4 @@
-"""A run on the disk: `state.pt` to go on from, and `last/`, the averaged weights as a checkpoint."""
+"""A run on the disk: `state.pt` to go on from; `last/` and `best/`, averaged weights as checkpoints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from amvur.training.logs import LOG, read_log
 from amvur.training.optimization import AveragedNetwork
 from amvur.whole_files import remove_leftovers, whole_file
 
-STATE, LAST, POOL, HELD_OUT = "state.pt", "last", "pool.safetensors", "held_out.safetensors"
+STATE, POOL, HELD_OUT = "state.pt", "pool.safetensors", "held_out.safetensors"
+LAST, BEST = "last", "best"
 _SCHEMA = "amvur-training/1"
 _PICKLE_BYTES = 2**24
 
@@ -38,7 +39,8 @@ _PICKLE_BYTES = 2**24
 class Progress:
     """How far a run is; `seconds` over all its parts, preparation included.
 
-    `measuring_s` is how long it takes to measure the held-out pictures.
+    `best` is the least error on the held-out pictures (`HeldOutErrors.figure`), of the weights in `best/`;
+    `measuring_s` is how long it takes to measure them.
     """
 
     step: int = 0
@@ -47,6 +49,8 @@ class Progress:
     skipped_in_a_row: int = 0
     held_out_mm: float | None = None
     held_out_2d_percent: float | None = None
+    held_out_prior_mm: float | None = None
+    best: float | None = None
     measuring_s: float = 0.0
 
 
@@ -54,7 +58,8 @@ def check_folder(folder: Path, resume: bool) -> None:
     """Raise `OutputError` for a folder with a run not to be resumed, or other files of the names of one."""
     if os.path.lexists(folder / STATE) and not resume:
         raise OutputError(f"{folder} holds a run already. Add --resume to go on, or choose another folder.")
-    check_replaceable(folder / LAST)
+    for name in (LAST, BEST):
+        check_replaceable(folder / name)
     read_log(folder / LOG)
     for path in (folder / POOL, folder / HELD_OUT, *folder.glob(f"[0-9]*-{POOL}")):
         if os.path.lexists(path) and not _is_pool(path):
@@ -164,16 +169,16 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def save_last(
+def save_average(
     folder: Path,
     average: AveragedNetwork,
     network_config: dict[str, Any],
     hand: tuple[str, str],
     card: dict[str, Any],
 ) -> None:
-    """Write the averaged weights as the checkpoint `last/`; `hand` is the hand model's name and sha256."""
+    """Write the averaged weights as a checkpoint; `hand` is the hand model's name and sha256."""
     save_checkpoint(
-        folder / LAST,
+        folder,
         network_config,
         average.module.state_dict(),
         hand_model=hand[0],

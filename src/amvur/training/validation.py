@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -50,6 +51,7 @@ class Validation:
         began, progress = time.monotonic(), self.progress
         found = held_out_errors(network, self._images, self.hand)
         progress.held_out_mm, progress.held_out_2d_percent = found.pa_mpjpe_mm, found.error_2d_percent
+        progress.held_out_prior_mm = found.prior_pa_mpjpe_mm
         progress.measuring_s = time.monotonic() - began
         return self.row()
 
@@ -58,9 +60,19 @@ class Validation:
         values = {
             "held_out_pa_mpjpe_mm": self.progress.held_out_mm,
             "held_out_2d_percent": self.progress.held_out_2d_percent,
+            "held_out_prior_pa_mpjpe_mm": self.progress.held_out_prior_mm,
         }
         return {name: value for name, value in values.items() if value is not None}
 
     def errors(self) -> HeldOutErrors:
         """Return what was measured last."""
-        return HeldOutErrors(self.progress.held_out_mm, self.progress.held_out_2d_percent)
+        progress = self.progress
+        return HeldOutErrors(progress.held_out_mm, progress.held_out_2d_percent, progress.held_out_prior_mm)
+
+    def is_best(self) -> bool:
+        """Whether what was measured last is better than all before, and remember it."""
+        figure, best = self.errors().figure, self.progress.best
+        if figure is None or not math.isfinite(figure) or (best is not None and figure >= best):
+            return False
+        self.progress.best = figure
+        return True
