@@ -9,7 +9,7 @@ demo: .venv/.installed-demo
 	@echo "Look at output/demo: *_overlay.png (pictures), *.glb (3D, any glTF viewer), *.json (numbers)."
 
 test: .venv/.installed
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2
 
 # Damaged files for every reader, from a fixed seed: FUZZ_SECONDS for all together, beside some for preparing.
 FUZZ_SECONDS ?= 60
